@@ -1,0 +1,81 @@
+"""Everything the project takes from elsewhere.
+
+A workspace that embeds watchsnap calls watchsnap_dependencies() after defining its own: whatever it has defined under the same name
+is used in place of ours.
+"""
+
+load("@watchsnap//third_party/debian:debian.bzl", "debian_source")
+load("@watchsnap//third_party:vendored.bzl", "system_library", "vendored_repository")
+
+def _maybe(rule, name, **kwargs):
+    if not native.existing_rule(name):
+        rule(name = name, **kwargs)
+
+def _bazel_support():
+    # What Bazel or the libraries' BUILD files load and Debian 12's Bazel would otherwise download.
+    for name in ["rules_cc", "platforms", "remote_coverage_tools"]:
+        _maybe(
+            vendored_repository,
+            name = name,
+            marker = "@watchsnap//third_party:%s/WORKSPACE" % name,
+        )
+    _maybe(native.local_repository, name = "bazel_skylib", path = "/usr/share/bazel/tools/skylib")
+    _maybe(native.local_repository, name = "rules_java", path = "/usr/share/bazel/rules/java")
+
+def _libraries():
+    _maybe(
+        debian_source,
+        name = "com_google_absl",
+        source = "abseil",
+        suite = "trixie",
+        repo_mapping = {"@googletest": "@com_google_googletest"},
+    )
+    _maybe(
+        debian_source,
+        name = "com_google_googletest",
+        source = "googletest",
+        suite = "trixie",
+        repo_mapping = {"@abseil-cpp": "@com_google_absl"},
+    )
+    _maybe(
+        debian_source,
+        name = "com_github_google_benchmark",
+        build_file = "@watchsnap//third_party/overlay:benchmark.BUILD.bazel",
+        source = "benchmark",
+        suite = "bookworm",
+    )
+    _maybe(
+        debian_source,
+        name = "libdwarf",
+        build_file = "@watchsnap//third_party/overlay:libdwarf.BUILD.bazel",
+        source = "dwarfutils",
+        suite = "trixie",
+    )
+    _maybe(
+        debian_source,
+        name = "simdjson",
+        build_file = "@watchsnap//third_party/overlay:simdjson.BUILD.bazel",
+        source = "simdjson",
+        suite = "bookworm",
+    )
+    _maybe(
+        debian_source,
+        name = "zycore",
+        build_file = "@watchsnap//third_party/overlay:zycore.BUILD.bazel",
+        source = "zycore-c",
+        suite = "trixie",
+    )
+    _maybe(
+        debian_source,
+        name = "zydis",
+        build_file = "@watchsnap//third_party/overlay:zydis.BUILD.bazel",
+        source = "zydis",
+        suite = "trixie",
+    )
+    _maybe(system_library, name = "zlib", linkopts = ["-lz"])
+    _maybe(system_library, name = "zstd", linkopts = ["-lzstd"])
+
+def watchsnap_dependencies():
+    """Defines the repositories this project needs, except those that are defined already."""
+    _bazel_support()
+    _libraries()
