@@ -5,6 +5,8 @@ is used in place of ours.
 """
 
 load("@watchsnap//third_party/debian:debian.bzl", "debian_source")
+load("@watchsnap//third_party/kernel:kernel.bzl", "watched_kernel")
+load("@watchsnap//third_party/kvm_host:kvm_host.bzl", "kvm_host_kernel", "kvm_host_qemu")
 load("@watchsnap//third_party:vendored.bzl", "system_library", "vendored_repository")
 
 def _maybe(rule, name, **kwargs):
@@ -75,7 +77,34 @@ def _libraries():
     _maybe(system_library, name = "zlib", linkopts = ["-lz"])
     _maybe(system_library, name = "zstd", linkopts = ["-lzstd"])
 
+def _machines():
+    # The first Debian kernel with sched_ext is in trixie-backports.
+    _maybe(
+        watched_kernel,
+        name = "debian_kernel",
+        meta_package = "linux-image-cloud-amd64",
+        suite = "trixie-backports",
+    )
+    _maybe(kvm_host_qemu, name = "kvm_host_qemu")
+    _maybe(
+        kvm_host_kernel,
+        name = "kvm_host_kernel",
+        modules = [
+            "virtio_mmio",
+            "netfs",
+            "9pnet",
+            "9pnet_virtio",
+            "9p",
+            "overlay",
+            "irqbypass",
+            "kvm",
+            "ccp",
+            "kvm-amd",
+        ],
+    )
+
 def watchsnap_dependencies():
     """Defines the repositories this project needs, except those that are defined already."""
     _bazel_support()
     _libraries()
+    _machines()

@@ -4,12 +4,11 @@ Nothing is fetched until a target needs it, nothing of the system changes, no ro
 checkouts (see fetch.sh). Package names are resolved when they are fetched: `resolved.txt` in each repository says to what.
 """
 
-_FETCH = attr.label(
+FETCH_ATTR = attr.label(
     default = "@watchsnap//third_party/debian:fetch.sh",
     allow_single_file = True,
 )
 
-# What decides where downloads are kept. A change of these refetches nothing by itself: the content is the same.
 def fetch_debian(ctx, kind, suites, arch, packages, out):
     """Runs fetch.sh; its progress lines are shown to the user as they come.
 
@@ -30,7 +29,12 @@ def fetch_debian(ctx, kind, suites, arch, packages, out):
     if result.return_code:
         fail("fetching %s from Debian %s failed:\n%s%s" % (", ".join(packages), ",".join(suites), result.stdout, result.stderr))
 
-FETCH_ATTR = _FETCH
+def show_debian(ctx, field, suite, arch, package):
+    """One field of a binary package's record, as the archive has it now."""
+    result = ctx.execute(["bash", ctx.path(ctx.attr._fetch), "show", arch, suite, field, package], timeout = 600)
+    if result.return_code or not result.stdout.strip():
+        fail("looking up %s in Debian %s failed:\n%s%s" % (package, suite, result.stdout, result.stderr))
+    return result.stdout.strip()
 
 def run_checked(ctx, script, what):
     """Runs a bash script in the repository's folder and fails with its output if it does."""

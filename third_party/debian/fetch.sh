@@ -7,11 +7,12 @@
 #   fetch.sh closure ARCH SUITES OUT PACKAGE…   .deb files of these and of all that they depend on, down to the C library
 #   fetch.sh show    ARCH SUITES FIELD PACKAGE  prints one field of a package's record
 #
-# SUITES is a comma-separated list; a PACKAGE may be name/suite. OUT/resolved.txt names what was fetched: file, size, SHA-256.
+# SUITES is a comma-separated list; a PACKAGE may be name/suite. A closure prefers the last suite of the list.
+# OUT/resolved.txt names what was fetched: file, size, SHA-256.
 #
 # Files are kept in ${WATCHSNAP_CACHE:-${XDG_CACHE_HOME:-~/.cache}/watchsnap}/downloads under the names the archive gives them, shared by
 # all checkouts of this user, checked against the hash in the archive's signed index before each use. Two runs at once are safe:
-# a lock per package list and per file, and files appear under their name only when complete.
+# package lists and downloads are locked, and files appear under their name only when complete.
 set -euo pipefail
 
 kind=$1 arch=$2 suites=$3 out=$4
@@ -96,15 +97,21 @@ refresh() {  # refresh [force]
   flock -u 9
 }
 
+# What the package client would install for these packages on a system that has none, as name=version. It prints hashes only for
+# what it is asked to download, hence two steps.
+closure_of() {
+  apt-get "${options[@]}" install --no-install-recommends --yes --target-release "${suites##*,}" --print-uris "$@" |
+    sed -nE "s/^'[^']*' ([^_ ]+)_([^_ ]+)_[^ ]+\.deb .*/\1=\2/p" | sed 's/%3a/:/'
+}
+
 # Prints "file size sha256" of everything the request stands for.
 resolve() {
-  local verb
-  case $kind in
-    source) verb=(source --download-only --tar-only) ;;
-    binary) verb=(download) ;;
-    closure) verb=(install --no-install-recommends --yes) ;;
-  esac
-  apt-get "${options[@]}" "${verb[@]}" --print-uris "$@" 2>"$state/resolve.err" |
+  local verb=(download)
+  [[ $kind == source ]] && verb=(source --download-only --tar-only)
+  # shellcheck disable=SC2046
+  [[ $kind == closure ]] && set -- $(closure_of "$@" 2>"$state/resolve.err")
+  (($#)) || return 1
+  apt-get "${options[@]}" "${verb[@]}" --print-uris "$@" 2>>"$state/resolve.err" |
     sed -nE "s/^'[^']*' ([^ ]+) ([0-9]+) SHA256:([0-9a-f]+)\$/\1 \2 \3/p"
 }
 
@@ -112,7 +119,7 @@ resolve() {
 resolve_blindly() {
   local package file
   for package in "$@"; do
-    file=$(cd "$downloads" && ls -t -- "${package%%/*}"_* 2>/dev/null | grep -v '\.lock$' | head -n1) || true
+    file=$(cd "$downloads" && ls -t -- "${package%%/*}"_* 2>/dev/null | head -n1) || true
     [[ -n $file ]] || return 1
     echo "$file $(stat -c %s "$downloads/$file") $(sha256sum <"$downloads/$file" | cut -d' ' -f1)"
   done
@@ -124,51 +131,68 @@ intact() {  # intact FILE SIZE SHA256
 
 megabytes() { echo "$((($1 + 999999) / 1000000)) MB"; }
 
-# Prints a line each tenth of the way while process $1 fills folder $2 up to $3 bytes of file $4.
+# Prints a line each tenth of the way while process $1 fills folder $2 up to $3 bytes.
 report_progress() {
   local got tenth=0 now start=$SECONDS
   while kill -0 "$1" 2>/dev/null; do
-    sleep 0.5
+    sleep 0.3
     got=$(du -sb "$2" 2>/dev/null | cut -f1) || true
     now=$((${got:-0} * 10 / $3))
     if ((now > tenth && now < 10)); then
       tenth=$now
-      say "  $4: $(megabytes "${got:-0}") of $(megabytes "$3"), ${tenth}0 %, $((SECONDS - start)) s"
+      say "  $(megabytes "${got:-0}") of $(megabytes "$3"), ${tenth}0 %, $((SECONDS - start)) s"
     fi
   done
 }
 
-download_one() {  # download_one FILE SIZE SHA256 PACKAGE…: into $downloads
-  local file=$1 size=$2 hash=$3 dir rc=0
-  shift 3
-  exec 8>"$downloads/$file.lock"
+# Reads "file size sha256 spec" lines; sees to it that all these files are in $downloads, whole.
+download_missing() {
+  local file size hash spec dir pid rc=0 total=0 start=$SECONDS
+  local -a missing=() specs=()
+  local -A sizes=() hashes=()
+  exec 8>"$state/download.lock"
   flock 8
-  if intact "$downloads/$file" "$size" "$hash"; then
-    [[ -n $offline ]] && say "using $file as downloaded before."
+  while read -r file size hash spec; do
+    if intact "$downloads/$file" "$size" "$hash"; then
+      [[ -z $offline ]] || say "using $file as downloaded before."
+      continue
+    fi
+    missing+=("$file")
+    specs+=("$spec")
+    sizes[$file]=$size hashes[$file]=$hash
+    total=$((total + size))
+  done
+  if ((${#missing[@]} == 0)); then
+    flock -u 8
     return 0
   fi
   dir=$(mktemp -d "$downloads/.partial-XXXXXX")
   (
     cd "$dir"
     if [[ $kind == source ]]; then verb=(source --download-only --tar-only); else verb=(download); fi
-    exec apt-get "${options[@]}" -o "Dir::Cache::archives=$dir" "${verb[@]}" "$@" >"$dir/.log" 2>&1 8>&- 9>&-
+    exec apt-get "${options[@]}" -o "Dir::Cache::archives=$dir" "${verb[@]}" "${specs[@]}" >"$dir/.log" 2>&1 8>&- 9>&-
   ) &
-  if ((size > 20000000)); then
-    say "downloading $file, $(megabytes "$size"), into $downloads"
-    report_progress $! "$dir" "$size" "$file"
+  pid=$!
+  if ((total > 20000000)); then
+    if ((${#missing[@]} == 1)); then file=${missing[0]}; else file="${#missing[@]} packages"; fi
+    say "downloading $file, $(megabytes "$total"), into $downloads"
+    report_progress $pid "$dir" "$total"
   fi
-  wait $! || rc=$?
-  if intact "$dir/$file" "$size" "$hash"; then
-    mv "$dir/$file" "$downloads/$file"
-    ((size <= 20000000)) || say "  $file: complete"
-    rc=0
-  else
-    say "downloading $file failed (apt-get exit $rc):"
-    tail -n 4 "$dir/.log" >&2 || true
-    rc=1
-  fi
+  wait $pid || rc=$?
+  for file in "${missing[@]}"; do
+    if intact "$dir/$file" "${sizes[$file]}" "${hashes[$file]}"; then
+      mv "$dir/$file" "$downloads/$file"
+    else
+      say "downloading $file failed (apt-get exit $rc):"
+      tail -n 4 "$dir/.log" >&2 || true
+      rc=failed
+      break
+    fi
+  done
   rm -rf "$dir"
-  return $rc
+  flock -u 8
+  [[ $rc != failed ]] || return 1
+  ((total <= 20000000)) || say "  complete, $((SECONDS - start)) s"
 }
 
 # The archive's file name begins with the package's name; a source package's files are fetched by the package.
@@ -197,20 +221,21 @@ mkdir -p "$out"
 out=$(cd "$out" && pwd)
 try() {
   local files file size hash
+  : >"$state/resolve.err"
   files=$(resolve "$@") || true
   [[ -n $files ]] || files=$(resolve_blindly "$@") || return 1
   while read -r file size hash; do
-    download_one "$file" "$size" "$hash" "$(spec_of "$file" "$@")" || return 1
-    cp --reflink=auto "$downloads/$file" "$out/$file"
-    echo "$file $size $hash" >>"$out/resolved.txt"
+    echo "$file $size $hash $(spec_of "$file" "$@")"
+  done <<<"$files" | download_missing || return 1
+  while read -r file size hash; do
+    ln -f "$downloads/$file" "$out/$file" 2>/dev/null || cp "$downloads/$file" "$out/$file"
   done <<<"$files"
+  echo "$files" >"$out/resolved.txt"
 }
 
-: >"$out/resolved.txt"
 if ! try "$@"; then
   # The archive replaces packages: a list that is some hours old may name a file that is gone.
   refresh force
-  : >"$out/resolved.txt"
   try "$@" || {
     cat "$state/resolve.err" >&2 || true
     die "cannot get $* of Debian $suites ($arch), neither from the package archive nor from $downloads."
