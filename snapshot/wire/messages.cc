@@ -1,0 +1,251 @@
+#include "snapshot/wire/messages.h"
+
+#include "absl/strings/str_cat.h"
+#include "snapshot/wire/fields.h"
+#include "snapshot/wire/frame.h"
+
+namespace watchsnap {
+namespace {
+
+struct Encoder {
+  FieldWriter& out;
+
+  MessageType operator()(const Hello& m) const {
+    out.U32(FieldTag::kProtocolVersion, m.protocol_version)
+        .Bytes(FieldTag::kScenario, m.scenario)
+        .U64(FieldTag::kGuestTsc, m.guest_tsc)
+        .U64(FieldTag::kGuestMonotonicNs, m.guest_monotonic_ns);
+    return MessageType::kHello;
+  }
+  MessageType operator()(const HelloReply& m) const {
+    out.U64(FieldTag::kHoldMs, m.hold_ms);
+    for (const auto& [key, value] : m.parameters) {
+      out.Bytes(FieldTag::kParameterKey, key).Bytes(FieldTag::kParameterValue, value);
+    }
+    return MessageType::kHelloReply;
+  }
+  MessageType operator()(const SnapshotRequest& m) const {
+    out.U8(FieldTag::kRequestKind, static_cast<uint8_t>(m.kind)).Bytes(FieldTag::kSubject, m.subject);
+    if (m.options.max_captures) out.U64(FieldTag::kMaxCaptures, *m.options.max_captures);
+    if (m.options.max_frozen_permille) {
+      out.U32(FieldTag::kMaxFrozenPermille, *m.options.max_frozen_permille);
+    }
+    return MessageType::kSnapshotRequest;
+  }
+  MessageType operator()(const SnapshotReply& m) const {
+    out.U8(FieldTag::kOk, m.ok ? 1 : 0);
+    if (!m.ok) {
+      out.U32(FieldTag::kStatusCode, static_cast<uint32_t>(m.code))
+          .Bytes(FieldTag::kReason, m.reason);
+    }
+    return MessageType::kSnapshotReply;
+  }
+  MessageType operator()(const ScenarioResult& m) const {
+    out.U8(FieldTag::kPassed, m.passed ? 1 : 0).Bytes(FieldTag::kExitReason, m.exit_reason);
+    for (const std::string& detail : m.details) out.Bytes(FieldTag::kDetail, detail);
+    return MessageType::kScenarioResult;
+  }
+  MessageType operator()(const Log& m) const {
+    out.Bytes(FieldTag::kText, m.text);
+    return MessageType::kLog;
+  }
+  MessageType operator()(const Bye&) const { return MessageType::kBye; }
+  MessageType operator()(const Ready&) const { return MessageType::kReady; }
+  MessageType operator()(const Go&) const { return MessageType::kGo; }
+};
+
+// Everything a payload can say, each field at most once but for the repeated ones. Which of them a message needs
+// is decided afterwards, in one place per message.
+struct Fields {
+  std::optional<uint32_t> protocol_version, max_frozen_permille, status_code;
+  std::optional<uint64_t> guest_tsc, guest_monotonic_ns, hold_ms, max_captures;
+  std::optional<uint8_t> request_kind;
+  std::optional<bool> ok, passed;
+  std::optional<std::string> scenario, subject, reason, exit_reason, text;
+  std::map<std::string, std::string> parameters;
+  std::vector<std::string> details;
+};
+
+template <typename T>
+absl::Status SetOnce(const FieldReader& reader, absl::StatusOr<T> value, std::optional<T>& to) {
+  if (!value.ok()) return value.status();
+  if (to.has_value()) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("bad field: ", FieldName(reader.tag()), " stands there twice"));
+  }
+  to = *std::move(value);
+  return absl::OkStatus();
+}
+
+absl::Status SetOnce(const FieldReader& reader, std::optional<std::string>& to) {
+  return SetOnce<std::string>(reader, std::string(reader.Bytes()), to);
+}
+
+absl::Status ReadField(const FieldReader& reader, Fields& to, std::optional<std::string>& key) {
+  const auto tag = static_cast<FieldTag>(reader.tag());
+  if (key.has_value() && tag != FieldTag::kParameterValue) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("bad field: a parameter_key is followed by ", FieldName(reader.tag()),
+                     ", not by a parameter_value"));
+  }
+  switch (tag) {
+    case FieldTag::kProtocolVersion: return SetOnce(reader, reader.U32(), to.protocol_version);
+    case FieldTag::kScenario: return SetOnce(reader, to.scenario);
+    case FieldTag::kGuestTsc: return SetOnce(reader, reader.U64(), to.guest_tsc);
+    case FieldTag::kGuestMonotonicNs: return SetOnce(reader, reader.U64(), to.guest_monotonic_ns);
+    case FieldTag::kHoldMs: return SetOnce(reader, reader.U64(), to.hold_ms);
+    case FieldTag::kRequestKind: return SetOnce(reader, reader.U8(), to.request_kind);
+    case FieldTag::kSubject: return SetOnce(reader, to.subject);
+    case FieldTag::kMaxCaptures: return SetOnce(reader, reader.U64(), to.max_captures);
+    case FieldTag::kMaxFrozenPermille: return SetOnce(reader, reader.U32(), to.max_frozen_permille);
+    case FieldTag::kOk: return SetOnce(reader, reader.Bool(), to.ok);
+    case FieldTag::kReason: return SetOnce(reader, to.reason);
+    case FieldTag::kStatusCode: return SetOnce(reader, reader.U32(), to.status_code);
+    case FieldTag::kPassed: return SetOnce(reader, reader.Bool(), to.passed);
+    case FieldTag::kExitReason: return SetOnce(reader, to.exit_reason);
+    case FieldTag::kText: return SetOnce(reader, to.text);
+    case FieldTag::kParameterKey: key = std::string(reader.Bytes()); return absl::OkStatus();
+    case FieldTag::kParameterValue:
+      if (!key.has_value()) {
+        return absl::InvalidArgumentError("bad field: a parameter_value without a parameter_key");
+      }
+      if (to.parameters.size() == kMaxRepeatedFields) {
+        return absl::InvalidArgumentError(
+            absl::StrCat("more than ", kMaxRepeatedFields, " parameters"));
+      }
+      to.parameters.insert_or_assign(*std::move(key), std::string(reader.Bytes()));
+      key.reset();
+      return absl::OkStatus();
+    case FieldTag::kDetail:
+      if (to.details.size() == kMaxRepeatedFields) {
+        return absl::InvalidArgumentError(absl::StrCat("more than ", kMaxRepeatedFields, " details"));
+      }
+      to.details.emplace_back(reader.Bytes());
+      return absl::OkStatus();
+  }
+  return absl::OkStatus();  // a newer peer's field
+}
+
+absl::StatusOr<Fields> ReadFields(absl::Span<const uint8_t> payload) {
+  Fields fields;
+  std::optional<std::string> key;
+  FieldReader reader(payload);
+  while (reader.Next()) {
+    if (absl::Status status = ReadField(reader, fields, key); !status.ok()) return status;
+  }
+  if (!reader.status().ok()) return reader.status();
+  if (key.has_value()) {
+    return absl::InvalidArgumentError("bad field: a parameter_key without a parameter_value");
+  }
+  return fields;
+}
+
+absl::Status Missing(MessageType type, FieldTag tag) {
+  return absl::InvalidArgumentError(absl::StrCat(MessageTypeName(static_cast<uint8_t>(type)),
+                                                 " without its field ",
+                                                 FieldName(static_cast<uint16_t>(tag))));
+}
+
+absl::StatusOr<Message> ToHello(Fields& f) {
+  constexpr auto kType = MessageType::kHello;
+  if (!f.protocol_version) return Missing(kType, FieldTag::kProtocolVersion);
+  if (!f.scenario) return Missing(kType, FieldTag::kScenario);
+  return Hello{*f.protocol_version, *std::move(f.scenario), f.guest_tsc.value_or(0),
+               f.guest_monotonic_ns.value_or(0)};
+}
+
+absl::StatusOr<Message> ToSnapshotRequest(Fields& f) {
+  constexpr auto kType = MessageType::kSnapshotRequest;
+  if (!f.request_kind) return Missing(kType, FieldTag::kRequestKind);
+  if (!f.subject) return Missing(kType, FieldTag::kSubject);
+  const auto kind = static_cast<SnapshotRequestKind>(*f.request_kind);
+  if (kind != SnapshotRequestKind::kCapture && kind != SnapshotRequestKind::kWatch) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "request_kind must be 1 (capture) or 2 (watch), it is ", *f.request_kind));
+  }
+  if (f.subject->empty()) {
+    return absl::InvalidArgumentError(kind == SnapshotRequestKind::kWatch
+                                          ? "a watch needs a symbol, it is empty"
+                                          : "a capture needs a tag, it is empty");
+  }
+  return SnapshotRequest{kind, *std::move(f.subject), {f.max_captures, f.max_frozen_permille}};
+}
+
+absl::StatusOr<Message> ToSnapshotReply(Fields& f) {
+  constexpr auto kType = MessageType::kSnapshotReply;
+  if (!f.ok) return Missing(kType, FieldTag::kOk);
+  if (*f.ok) return SnapshotReply{.ok = true, .reason = {}};
+  if (!f.reason) return Missing(kType, FieldTag::kReason);
+  auto code = static_cast<absl::StatusCode>(f.status_code.value_or(0));
+  // A negative answer must never turn into an ok one.
+  if (code < absl::StatusCode::kCancelled || code > absl::StatusCode::kUnauthenticated) {
+    code = absl::StatusCode::kUnknown;
+  }
+  return SnapshotReply{false, *std::move(f.reason), code};
+}
+
+}  // namespace
+
+SnapshotReply SnapshotReply::FromStatus(const absl::Status& status) {
+  return SnapshotReply{status.ok(), std::string(status.message()), status.code()};
+}
+
+absl::Status SnapshotReply::ToStatus() const {
+  if (ok) return absl::OkStatus();
+  return absl::Status(code == absl::StatusCode::kOk ? absl::StatusCode::kUnknown : code, reason);
+}
+
+absl::StatusOr<std::string> EncodeMessage(uint32_t sequence, const Message& message) {
+  FieldWriter fields;
+  const MessageType type = std::visit(Encoder{fields}, message);
+  return EncodeFrame(type, sequence, fields.payload());
+}
+
+absl::StatusOr<Message> DecodeMessage(const Frame& frame) {
+  const auto type = static_cast<MessageType>(frame.header.type);
+  if (type < MessageType::kHello || type > MessageType::kGo) {
+    return absl::UnimplementedError(
+        absl::StrCat("unknown message ", MessageTypeName(frame.header.type)));
+  }
+  absl::StatusOr<Fields> fields = ReadFields(frame.payload);
+  if (!fields.ok()) {
+    return absl::Status(fields.status().code(), absl::StrCat(MessageTypeName(frame.header.type), ": ",
+                                                             fields.status().message()));
+  }
+  Fields& f = *fields;
+  switch (type) {
+    case MessageType::kHello: return ToHello(f);
+    case MessageType::kHelloReply:
+      if (!f.hold_ms) return Missing(type, FieldTag::kHoldMs);
+      return HelloReply{*f.hold_ms, std::move(f.parameters)};
+    case MessageType::kSnapshotRequest: return ToSnapshotRequest(f);
+    case MessageType::kSnapshotReply: return ToSnapshotReply(f);
+    case MessageType::kScenarioResult:
+      if (!f.passed) return Missing(type, FieldTag::kPassed);
+      return ScenarioResult{*f.passed, std::move(f.details), f.exit_reason.value_or("")};
+    case MessageType::kLog:
+      if (!f.text) return Missing(type, FieldTag::kText);
+      return Log{*std::move(f.text)};
+    case MessageType::kBye: return Bye{};
+    case MessageType::kReady: return Ready{};
+    case MessageType::kGo: return Go{};
+  }
+  return absl::InternalError("a known message type without a decoder");
+}
+
+std::string MessageTypeName(uint8_t type) {
+  switch (static_cast<MessageType>(type)) {
+    case MessageType::kHello: return "HELLO";
+    case MessageType::kHelloReply: return "HELLO_REPLY";
+    case MessageType::kSnapshotRequest: return "SNAPSHOT_REQUEST";
+    case MessageType::kSnapshotReply: return "SNAPSHOT_REPLY";
+    case MessageType::kScenarioResult: return "SCENARIO_RESULT";
+    case MessageType::kLog: return "LOG";
+    case MessageType::kBye: return "BYE";
+    case MessageType::kReady: return "READY";
+    case MessageType::kGo: return "GO";
+  }
+  return absl::StrCat("type ", type);
+}
+
+}  // namespace watchsnap
