@@ -1,0 +1,27 @@
+// CpuTopology: how the guest's CPUs are grouped, as counts at each level.
+//
+// Threads: a plain value. Ownership: none. Units: counts.
+// A vCPU's index counts threads first, then cores, last-level caches (LLCs) and NUMA nodes: with two
+// threads per core, indices 0 and 1 are siblings.
+#ifndef WATCHSNAP_VMM_BOOT_CPU_TOPOLOGY_H_
+#define WATCHSNAP_VMM_BOOT_CPU_TOPOLOGY_H_
+
+namespace watchsnap {
+
+struct CpuTopology {
+  int numa_nodes = 1;
+  int llcs_per_node = 1;
+  int cores_per_llc = 1;
+  int threads_per_core = 1;
+
+  // `vcpus` cores without siblings under one cache in one node.
+  static CpuTopology Flat(int vcpus) { return {1, 1, vcpus, 1}; }
+
+  int vcpus() const { return numa_nodes * llcs_per_node * cores_per_llc * threads_per_core; }
+  int vcpus_per_node() const { return llcs_per_node * cores_per_llc * threads_per_core; }
+  int node_of(int index) const { return index / vcpus_per_node(); }
+};
+
+}  // namespace watchsnap
+
+#endif  // WATCHSNAP_VMM_BOOT_CPU_TOPOLOGY_H_

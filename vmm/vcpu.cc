@@ -1,0 +1,232 @@
+#include "vmm/vcpu.h"
+
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+
+#include "absl/log/check.h"
+#include "absl/log/log.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+
+namespace watchsnap {
+namespace {
+
+// `immediate_exit` is shared with the kicking thread and with the kernel.
+void SetImmediateExit(kvm_run* run, uint8_t value) {
+  __atomic_store_n(&run->immediate_exit, value, __ATOMIC_SEQ_CST);
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<Vcpu>> Vcpu::Create(int index, const VcpuContext& context) {
+  auto vcpu = std::unique_ptr<Vcpu>(new Vcpu(index, context));
+  vcpu->fd_ = ioctl(context.vm_fd, KVM_CREATE_VCPU, index);
+  if (vcpu->fd_ < 0) return absl::ErrnoToStatus(errno, absl::StrCat("KVM_CREATE_VCPU ", index));
+  void* run = mmap(nullptr, context.mmap_size, PROT_READ | PROT_WRITE, MAP_SHARED, vcpu->fd_, 0);
+  if (run == MAP_FAILED) {
+    return absl::ErrnoToStatus(errno, absl::StrCat("mapping kvm_run of vCPU ", index));
+  }
+  vcpu->run_ = static_cast<kvm_run*>(run);
+  if (context.sync_registers) {
+    vcpu->run_->kvm_valid_regs = KVM_SYNC_X86_REGS | KVM_SYNC_X86_SREGS;
+  }
+  return vcpu;
+}
+
+Vcpu::~Vcpu() {
+  CHECK(!thread_.joinable()) << "vCPU " << index_ << " was destroyed while its thread runs";
+  if (run_ != nullptr) munmap(run_, context_.mmap_size);
+  if (fd_ >= 0) close(fd_);
+}
+
+void Vcpu::StartThread(PauseBarrier* barrier, VcpuExitObserver* observer) {
+  thread_ = std::thread([this, barrier, observer] {
+    pthread_setname_np(pthread_self(), absl::StrCat("vcpu", index_).c_str());
+    sigset_t kick;
+    sigemptyset(&kick);
+    sigaddset(&kick, context_.kick_signal);
+    pthread_sigmask(SIG_UNBLOCK, &kick, nullptr);
+    pthread_.store(pthread_self());
+    Loop(barrier, observer);
+    SaveState();
+    barrier->Retire(index_);
+  });
+}
+
+void Vcpu::JoinThread() {
+  if (thread_.joinable()) thread_.join();
+}
+
+void Vcpu::Kick() {
+  // The flag first: a signal that arrives before KVM_RUN is entered is then not lost.
+  SetImmediateExit(run_, 1);
+  pthread_kill(pthread_.load(std::memory_order_relaxed), context_.kick_signal);
+}
+
+void Vcpu::SaveState() {
+  if (completion_pending_) {
+    // KVM takes the result of a PIO or MMIO exit at the next entry; with immediate_exit set it does
+    // so and comes straight back (api.rst, KVM_RUN).
+    SetImmediateExit(run_, 1);
+    if (ioctl(fd_, KVM_RUN, 0) == 0 || errno != EINTR) {
+      LOG(WARNING) << "vCPU " << index_ << ": completing a device access while parking ended with exit "
+                   << run_->exit_reason;
+    }
+    SetImmediateExit(run_, 0);
+    completion_pending_ = false;
+  }
+  if (context_.sync_registers && has_run_) {
+    registers_.regs = run_->s.regs.regs;
+    registers_.sregs = run_->s.regs.sregs;
+    return;
+  }
+  if (ioctl(fd_, KVM_GET_REGS, &registers_.regs) != 0 ||
+      ioctl(fd_, KVM_GET_SREGS, &registers_.sregs) != 0) {
+    PLOG(ERROR) << "vCPU " << index_ << ": reading registers";
+  }
+}
+
+absl::Status Vcpu::SetRegisters(const kvm_regs& regs) {
+  if (ioctl(fd_, KVM_SET_REGS, &regs) != 0) {
+    return absl::ErrnoToStatus(errno, absl::StrCat("KVM_SET_REGS on vCPU ", index_));
+  }
+  run_->s.regs.regs = regs;
+  registers_.regs = regs;
+  return absl::OkStatus();
+}
+
+absl::Status Vcpu::SetGuestDebug(const kvm_guest_debug& debug) {
+  if (ioctl(fd_, KVM_SET_GUEST_DEBUG, &debug) != 0) {
+    return absl::ErrnoToStatus(errno, absl::StrCat("KVM_SET_GUEST_DEBUG on vCPU ", index_));
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<uint64_t> Vcpu::ReadMsr(uint32_t index) {
+  struct {
+    kvm_msrs header;
+    kvm_msr_entry entry;
+  } msrs = {};
+  msrs.header.nmsrs = 1;
+  msrs.entry.index = index;
+  if (ioctl(fd_, KVM_GET_MSRS, &msrs) != 1) {
+    return absl::ErrnoToStatus(errno != 0 ? errno : EINVAL,
+                               absl::StrFormat("KVM_GET_MSRS %#x on vCPU %d", index, index_));
+  }
+  return msrs.entry.data;
+}
+
+void Vcpu::Loop(PauseBarrier* barrier, VcpuExitObserver* observer) {
+  while (!stop_) {
+    if (!barrier->EnterGuest(index_)) {
+      barrier->Park(index_);
+      continue;
+    }
+    const int result = ioctl(fd_, KVM_RUN, 0);
+    const int error = errno;
+    barrier->LeaveGuest(index_);
+    SetImmediateExit(run_, 0);
+    completion_pending_ = false;
+    has_run_ = true;
+    exits_.fetch_add(1, std::memory_order_relaxed);
+    if (result == 0) {
+      if (!HandleExit(observer)) return;
+      continue;
+    }
+    if (error == EINTR || error == EAGAIN) continue;
+    if (error == EFAULT && observer != nullptr && observer->OnMemoryFault(*this)) continue;
+    SaveState();
+    FailRun(RunEndKind::kInternalError,
+            absl::StrFormat("KVM_RUN of vCPU %d failed at pc %#x: %s", index_, registers_.pc(),
+                            std::strerror(error)));
+    return;
+  }
+}
+
+bool Vcpu::HandleExit(VcpuExitObserver* observer) {
+  switch (run_->exit_reason) {
+    case KVM_EXIT_IO:
+      HandlePortIo();
+      return true;
+    case KVM_EXIT_MMIO:
+      HandleMmio(observer);
+      return true;
+    case KVM_EXIT_DEBUG:
+      if (observer != nullptr) {
+        observer->OnDebugExit(*this, run_->debug.arch);
+        return true;
+      }
+      FailRun(RunEndKind::kInternalError, "a debug exit with no debugger attached");
+      return false;
+    case KVM_EXIT_INTR:
+    case KVM_EXIT_HLT:
+    case KVM_EXIT_IRQ_WINDOW_OPEN:
+      return true;
+    case KVM_EXIT_SHUTDOWN:
+      SaveState();
+      FailRun(RunEndKind::kTripleFault,
+              absl::StrFormat("vCPU %d shut down at pc %#x", index_, registers_.pc()));
+      return false;
+    case KVM_EXIT_SYSTEM_EVENT:
+      FailRun(run_->system_event.type == KVM_SYSTEM_EVENT_SHUTDOWN ? RunEndKind::kPowerOff
+                                                                  : RunEndKind::kReset,
+              "KVM system event");
+      return false;
+    case KVM_EXIT_INTERNAL_ERROR:
+      SaveState();
+      FailRun(RunEndKind::kInternalError,
+              absl::StrFormat("vCPU %d: KVM internal error, suberror %d (1: an instruction it could "
+                              "not emulate) at pc %#x",
+                              index_, run_->internal.suberror, registers_.pc()));
+      return false;
+    case KVM_EXIT_FAIL_ENTRY:
+      SaveState();
+      FailRun(RunEndKind::kInternalError,
+              absl::StrFormat("vCPU %d: the processor refused to enter the guest, reason %#x, pc %#x",
+                              index_, run_->fail_entry.hardware_entry_failure_reason,
+                              registers_.pc()));
+      return false;
+    default:
+      SaveState();
+      FailRun(RunEndKind::kInternalError,
+              absl::StrFormat("vCPU %d: KVM exit %d, which is not handled, at pc %#x", index_,
+                              run_->exit_reason, registers_.pc()));
+      return false;
+  }
+}
+
+void Vcpu::HandlePortIo() {
+  uint8_t* data = reinterpret_cast<uint8_t*>(run_) + run_->io.data_offset;
+  const size_t size = run_->io.size;
+  // A string instruction moves `count` items through one port.
+  for (uint32_t i = 0; i < run_->io.count; ++i, data += size) {
+    if (run_->io.direction == KVM_EXIT_IO_OUT) {
+      context_.pio->Write(run_->io.port, absl::MakeConstSpan(data, size));
+    } else {
+      context_.pio->Read(run_->io.port, absl::MakeSpan(data, size));
+    }
+  }
+  completion_pending_ = true;
+}
+
+void Vcpu::HandleMmio(VcpuExitObserver* observer) {
+  const auto data = absl::MakeSpan(run_->mmio.data, run_->mmio.len);
+  const uint64_t gpa = run_->mmio.phys_addr;
+  completion_pending_ = true;
+  if (observer != nullptr && observer->OnMmio(*this, gpa, data, run_->mmio.is_write != 0)) return;
+  if (run_->mmio.is_write) {
+    context_.mmio->Write(gpa, data);
+  } else {
+    context_.mmio->Read(gpa, data);
+  }
+}
+
+void Vcpu::FailRun(RunEndKind kind, const std::string& detail) { context_.request_end(kind, detail); }
+
+}  // namespace watchsnap

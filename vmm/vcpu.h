@@ -1,0 +1,113 @@
+// Vcpu: one virtual CPU, its KVM file descriptor and the thread that runs it.
+//
+// Threads: every KVM ioctl on the vCPU happens on its own thread (TEST-PLATFORM: an ioctl from another
+// thread blocks until KVM_RUN returns). Others use Machine::RunOnVcpu. Methods say which is which.
+// State: `registers()` is the state saved when the vCPU last parked or led a freeze; it may be read by
+// whoever holds the freeze, and by the vCPU's own thread.
+#ifndef WATCHSNAP_VMM_VCPU_H_
+#define WATCHSNAP_VMM_VCPU_H_
+
+#include <linux/kvm.h>
+#include <pthread.h>
+
+#include <atomic>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <thread>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/types/span.h"
+#include "vmm/bus.h"
+#include "vmm/pause_barrier.h"
+#include "vmm/run_end.h"
+#include "vmm/x86_64/registers.h"
+
+namespace watchsnap {
+
+class Vcpu;
+
+// A debugger's hook into the vCPU loop. All calls come on the thread of the vCPU concerned, which is
+// outside the guest; while a call lasts, that vCPU does not run (it may lead a freeze or park).
+class VcpuExitObserver {
+ public:
+  virtual ~VcpuExitObserver() = default;
+  // KVM_EXIT_DEBUG: a watchpoint, breakpoint or single step. The observer decides what becomes of it,
+  // including giving it back to the guest (Vcpu::InjectDebugException).
+  virtual void OnDebugExit(Vcpu& vcpu, const kvm_debug_exit_arch& exit) = 0;
+  // A guest access to memory that is no RAM: true if the observer served it; else the bus does.
+  virtual bool OnMmio(Vcpu& vcpu, uint64_t gpa, absl::Span<uint8_t> data, bool is_write) {
+    return false;
+  }
+  // KVM_RUN failed with EFAULT: the guest touched a page that the host protects. True if the
+  // observer mended it and the vCPU may go on; else the run ends.
+  virtual bool OnMemoryFault(Vcpu& vcpu) { return false; }
+};
+
+// What a vCPU needs of its machine.
+struct VcpuContext {
+  int vm_fd = -1;
+  int kvm_fd = -1;
+  int mmap_size = 0;
+  int kick_signal = 0;
+  bool sync_registers = false;  // KVM_CAP_SYNC_REGS holds regs and sregs
+  Bus* pio = nullptr;
+  Bus* mmio = nullptr;
+  std::function<void(RunEndKind, std::string_view)> request_end;
+};
+
+class Vcpu : public PauseParticipant {
+ public:
+  static absl::StatusOr<std::unique_ptr<Vcpu>> Create(int index, const VcpuContext& context);
+  ~Vcpu() override;  // The thread must have ended (Machine::Stop).
+
+  int index() const { return index_; }
+  int fd() const { return fd_; }
+  kvm_run& run() { return *run_; }
+
+  // Starts the thread. `observer` may be null; it must outlive the thread.
+  void StartThread(PauseBarrier* barrier, VcpuExitObserver* observer);
+  void JoinThread();
+  // On the vCPU's own thread (a RunOn task): the loop ends at its next turn.
+  void RequestStop() { stop_ = true; }
+
+  const VcpuRegisters& registers() const { return registers_; }
+
+  // The following are for the vCPU's own thread.
+  absl::Status SetRegisters(const kvm_regs& regs);
+  absl::Status SetGuestDebug(const kvm_guest_debug& debug);
+  absl::StatusOr<uint64_t> ReadMsr(uint32_t index);
+  // Number of KVM_RUN returns so far, by any reason; approximate from other threads.
+  uint64_t exits() const { return exits_.load(std::memory_order_relaxed); }
+
+  // PauseParticipant.
+  void Kick() override;
+  void SaveState() override;
+
+ private:
+  Vcpu(int index, const VcpuContext& context) : index_(index), context_(context) {}
+  void Loop(PauseBarrier* barrier, VcpuExitObserver* observer);
+  // False if the vCPU can run no more.
+  bool HandleExit(VcpuExitObserver* observer);
+  void HandlePortIo();
+  void HandleMmio(VcpuExitObserver* observer);
+  void FailRun(RunEndKind kind, const std::string& detail);
+
+  const int index_;
+  const VcpuContext context_;
+  int fd_ = -1;
+  kvm_run* run_ = nullptr;
+  std::thread thread_;
+  std::atomic<pthread_t> pthread_{};
+  bool stop_ = false;
+  bool has_run_ = false;              // run_->s.regs holds something
+  bool completion_pending_ = false;   // a PIO or MMIO exit whose result KVM has not taken yet
+  std::atomic<uint64_t> exits_{0};
+  VcpuRegisters registers_;
+};
+
+}  // namespace watchsnap
+
+#endif  // WATCHSNAP_VMM_VCPU_H_
