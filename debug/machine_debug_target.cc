@@ -1,0 +1,91 @@
+#include "debug/machine_debug_target.h"
+
+#include <sys/ioctl.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <optional>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "vmm/x86_64/page_walk.h"
+
+namespace watchsnap {
+namespace {
+
+constexpr uint64_t kPageSize = 4096;
+
+// Linux with page-table isolation keeps a process's kernel and user tables in one aligned pair of
+// pages and switches between them by this bit of CR3 (arch/x86/include/asm/pgtable.h,
+// PTI_PGTABLE_SWITCH_BIT); the user's tables lack the kernel's data.
+constexpr uint64_t kUserTablesBit = 1u << 12;
+
+// The guest-physical address of `kva`, by the page tables of `registers`.
+std::optional<uint64_t> Translate(const GuestMemory& memory, const VcpuRegisters& registers,
+                                  uint64_t kva) {
+  PagingState paging = {.cr0 = registers.sregs.cr0,
+                        .cr3 = registers.sregs.cr3,
+                        .cr4 = registers.sregs.cr4,
+                        .efer = registers.sregs.efer};
+  std::optional<uint64_t> gpa = TranslateVirtual(memory, paging, kva);
+  if (!gpa.has_value() && (paging.cr3 & kUserTablesBit) != 0 && registers.user_mode()) {
+    paging.cr3 &= ~kUserTablesBit;
+    gpa = TranslateVirtual(memory, paging, kva);
+  }
+  return gpa;
+}
+
+}  // namespace
+
+absl::Status MachineDebugTarget::RunOnVcpu(int vcpu, std::function<absl::Status()> task) {
+  return machine_->RunOnVcpu(vcpu, [&task](Vcpu&) { return task(); });
+}
+
+absl::Status MachineDebugTarget::SetGuestDebug(int vcpu, const kvm_guest_debug& debug) {
+  return machine_->vcpu(vcpu).SetGuestDebug(debug);
+}
+
+absl::StatusOr<kvm_debugregs> MachineDebugTarget::GetDebugRegs(int vcpu) {
+  kvm_debugregs regs = {};
+  if (ioctl(machine_->vcpu(vcpu).fd(), KVM_GET_DEBUGREGS, &regs) != 0) {
+    return absl::ErrnoToStatus(errno, absl::StrCat("KVM_GET_DEBUGREGS on vCPU ", vcpu));
+  }
+  return regs;
+}
+
+absl::Status MachineDebugTarget::SetDebugRegs(int vcpu, const kvm_debugregs& regs) {
+  if (ioctl(machine_->vcpu(vcpu).fd(), KVM_SET_DEBUGREGS, &regs) != 0) {
+    return absl::ErrnoToStatus(errno, absl::StrCat("KVM_SET_DEBUGREGS on vCPU ", vcpu));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status MachineDebugTarget::WhileFrozen(std::function<absl::Status()> task) {
+  if (machine_->start_time() == absl::InfinitePast()) return task();
+  absl::StatusOr<FrozenVcpus> frozen = machine_->Freeze(kFreezeDeadline);
+  if (!frozen.ok()) return frozen.status();
+  return task();
+}
+
+uint8_t* MachineDebugTarget::HostAddress(int vcpu, uint64_t kva, uint64_t length) {
+  if (length == 0 || kva + (length - 1) < kva) return nullptr;
+  const VcpuRegisters& registers = Registers(vcpu);
+  uint8_t* first = nullptr;
+  for (uint64_t done = 0; done < length;) {
+    const uint64_t in_page = std::min(length - done, kPageSize - (kva + done) % kPageSize);
+    const std::optional<uint64_t> gpa = Translate(machine_->memory(), registers, kva + done);
+    uint8_t* host = gpa.has_value() ? machine_->memory().HostAddress(*gpa, in_page) : nullptr;
+    if (host == nullptr || (first != nullptr && host != first + done)) return nullptr;
+    if (first == nullptr) first = host;
+    done += in_page;
+  }
+  return first;
+}
+
+const VcpuRegisters& MachineDebugTarget::Registers(int vcpu) {
+  return machine_->vcpu(vcpu).registers();
+}
+
+void MachineDebugTarget::SaveRegisters(int vcpu) { machine_->vcpu(vcpu).SaveState(); }
+
+}  // namespace watchsnap

@@ -1,0 +1,37 @@
+// MachineDebugTarget: what a debug plugin may do to a Machine.
+//
+// Threads and errors as DebugTarget says. Before Machine::Start the machine is frozen by itself:
+// WhileFrozen then runs its task at once (on the thread that will call Start).
+// Ownership: borrows the machine.
+// WhileFrozen waits kFreezeDeadline for the vCPUs; then it fails and names those that did not park.
+#ifndef WATCHSNAP_DEBUG_MACHINE_DEBUG_TARGET_H_
+#define WATCHSNAP_DEBUG_MACHINE_DEBUG_TARGET_H_
+
+#include "debug/debug_device.h"
+#include "vmm/machine.h"
+
+namespace watchsnap {
+
+class MachineDebugTarget : public DebugTarget {
+ public:
+  static constexpr absl::Duration kFreezeDeadline = absl::Seconds(10);
+
+  explicit MachineDebugTarget(Machine* machine) : machine_(machine) {}
+
+  int vcpu_count() const override { return machine_->vcpu_count(); }
+  absl::Status RunOnVcpu(int vcpu, std::function<absl::Status()> task) override;
+  absl::Status SetGuestDebug(int vcpu, const kvm_guest_debug& debug) override;
+  absl::StatusOr<kvm_debugregs> GetDebugRegs(int vcpu) override;
+  absl::Status SetDebugRegs(int vcpu, const kvm_debugregs& regs) override;
+  absl::Status WhileFrozen(std::function<absl::Status()> task) override;
+  uint8_t* HostAddress(int vcpu, uint64_t kva, uint64_t length) override;
+  const VcpuRegisters& Registers(int vcpu) override;
+  void SaveRegisters(int vcpu) override;
+
+ private:
+  Machine* const machine_;
+};
+
+}  // namespace watchsnap
+
+#endif  // WATCHSNAP_DEBUG_MACHINE_DEBUG_TARGET_H_
