@@ -9,8 +9,9 @@
 #include "absl/log/check.h"
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
-#include "vmm/x86_64/vcpu_setup.h"
+#include "vmm/x86_64/cpuid_apic_id.h"
 #include "vmm/x86_64/layout.h"
+#include "vmm/x86_64/vcpu_setup.h"
 
 namespace watchsnap {
 namespace {
@@ -50,6 +51,11 @@ absl::Status Machine::Init(MachineConfig config) {
     return absl::InvalidArgumentError(
         absl::StrCat(config.vcpus, " vCPUs: a machine has 1 to ", kMaxVcpus));
   }
+  topology_ = CpuTopology::Flat(config.vcpus);
+  if (const auto* linux = std::get_if<LinuxBoot>(&config.boot);
+      linux != nullptr && linux->topology.has_value()) {
+    topology_ = *linux->topology;
+  }
   panic_probe_ = std::move(config.panic_probe);
   observer_ = config.observer;
   const int signal = config.kick_signal != 0 ? config.kick_signal : SIGRTMIN + 3;
@@ -80,7 +86,7 @@ absl::Status Machine::Init(MachineConfig config) {
   context.mmio = &mmio_;
   context.request_end = [this](RunEndKind kind, std::string_view detail) { RequestEnd(kind, detail); };
   for (int i = 0; i < config.vcpus; ++i) {
-    absl::StatusOr<std::unique_ptr<Vcpu>> vcpu = Vcpu::Create(i, context);
+    absl::StatusOr<std::unique_ptr<Vcpu>> vcpu = Vcpu::Create(i, ApicId(topology_, i), context);
     if (!vcpu.ok()) return vcpu.status();
     vcpus_.push_back(*std::move(vcpu));
   }
@@ -106,17 +112,18 @@ absl::Status Machine::Init(MachineConfig config) {
 
 absl::Status Machine::LoadLinuxGuest(LinuxBoot boot) {
   boot.vcpus = vcpu_count();
+  boot.topology = topology_;
   absl::StatusOr<BootEntry> entry = LoadLinux(*memory_, boot);
   if (!entry.ok()) return entry.status();
   boot_entry_ = *std::move(entry);
-  return SetUpLinuxVcpus(*vm_, *memory_, boot, *boot_entry_, vcpus_);
+  return SetUpLinuxVcpus(*vm_, topology_, *boot_entry_, vcpus_);
 }
 
 absl::Status Machine::LoadBareGuest(const BareBoot& boot) {
   absl::Status status = memory_->Write(boot.load_gpa, boot.image);
   if (!status.ok()) return status;
   const int started = boot.started_vcpus < 0 ? vcpu_count() : boot.started_vcpus;
-  return SetUpBareVcpus(*vm_, *memory_, boot.entry, started, vcpus_);
+  return SetUpBareVcpus(*vm_, *memory_, topology_, boot.entry, started, vcpus_);
 }
 
 absl::Status Machine::Start() {

@@ -33,6 +33,7 @@
 #include "absl/status/statusor.h"
 #include "absl/synchronization/mutex.h"
 #include "absl/time/time.h"
+#include "vmm/boot/cpu_topology.h"
 #include "vmm/boot/linux_loader.h"
 #include "vmm/device_host.h"
 #include "vmm/event_loop.h"
@@ -98,7 +99,6 @@ class Machine : private DeviceHost {
  private:
   Machine() : pio_("pio"), mmio_("mmio") {}
   absl::Status Init(MachineConfig config);
-  absl::Status CreateVcpus(int count);
   absl::Status LoadLinuxGuest(LinuxBoot boot);
   absl::Status LoadBareGuest(const BareBoot& boot);
 
@@ -119,6 +119,7 @@ class Machine : private DeviceHost {
   std::unique_ptr<PauseBarrier> barrier_;
   std::vector<std::unique_ptr<Device>> devices_;  // destroyed before memory, loop and VM
   std::optional<FrozenVcpus> initial_freeze_;
+  CpuTopology topology_;
   std::optional<BootEntry> boot_entry_;
   std::function<bool()> panic_probe_;
   VcpuExitObserver* observer_ = nullptr;

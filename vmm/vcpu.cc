@@ -24,9 +24,10 @@ void SetImmediateExit(kvm_run* run, uint8_t value) {
 
 }  // namespace
 
-absl::StatusOr<std::unique_ptr<Vcpu>> Vcpu::Create(int index, const VcpuContext& context) {
+absl::StatusOr<std::unique_ptr<Vcpu>> Vcpu::Create(int index, uint32_t apic_id,
+                                                     const VcpuContext& context) {
   auto vcpu = std::unique_ptr<Vcpu>(new Vcpu(index, context));
-  vcpu->fd_ = ioctl(context.vm_fd, KVM_CREATE_VCPU, index);
+  vcpu->fd_ = ioctl(context.vm_fd, KVM_CREATE_VCPU, apic_id);
   if (vcpu->fd_ < 0) return absl::ErrnoToStatus(errno, absl::StrCat("KVM_CREATE_VCPU ", index));
   void* run = mmap(nullptr, context.mmap_size, PROT_READ | PROT_WRITE, MAP_SHARED, vcpu->fd_, 0);
   if (run == MAP_FAILED) {
@@ -109,17 +110,15 @@ absl::Status Vcpu::SetGuestDebug(const kvm_guest_debug& debug) {
 }
 
 absl::StatusOr<uint64_t> Vcpu::ReadMsr(uint32_t index) {
-  struct {
-    kvm_msrs header;
-    kvm_msr_entry entry;
-  } msrs = {};
-  msrs.header.nmsrs = 1;
-  msrs.entry.index = index;
-  if (ioctl(fd_, KVM_GET_MSRS, &msrs) != 1) {
+  alignas(kvm_msrs) uint8_t buffer[sizeof(kvm_msrs) + sizeof(kvm_msr_entry)] = {};
+  auto* msrs = reinterpret_cast<kvm_msrs*>(buffer);
+  msrs->nmsrs = 1;
+  msrs->entries[0].index = index;
+  if (ioctl(fd_, KVM_GET_MSRS, msrs) != 1) {
     return absl::ErrnoToStatus(errno != 0 ? errno : EINVAL,
                                absl::StrFormat("KVM_GET_MSRS %#x on vCPU %d", index, index_));
   }
-  return msrs.entry.data;
+  return msrs->entries[0].data;
 }
 
 void Vcpu::Loop(PauseBarrier* barrier, VcpuExitObserver* observer) {

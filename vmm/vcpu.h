@@ -38,12 +38,13 @@ class VcpuExitObserver {
   // including giving it back to the guest (Vcpu::InjectDebugException).
   virtual void OnDebugExit(Vcpu& vcpu, const kvm_debug_exit_arch& exit) = 0;
   // A guest access to memory that is no RAM: true if the observer served it; else the bus does.
-  virtual bool OnMmio(Vcpu& vcpu, uint64_t gpa, absl::Span<uint8_t> data, bool is_write) {
+  virtual bool OnMmio(Vcpu& /*vcpu*/, uint64_t /*gpa*/, absl::Span<uint8_t> /*data*/,
+                      bool /*is_write*/) {
     return false;
   }
   // KVM_RUN failed with EFAULT: the guest touched a page that the host protects. True if the
   // observer mended it and the vCPU may go on; else the run ends.
-  virtual bool OnMemoryFault(Vcpu& vcpu) { return false; }
+  virtual bool OnMemoryFault(Vcpu& /*vcpu*/) { return false; }
 };
 
 // What a vCPU needs of its machine.
@@ -60,7 +61,9 @@ struct VcpuContext {
 
 class Vcpu : public PauseParticipant {
  public:
-  static absl::StatusOr<std::unique_ptr<Vcpu>> Create(int index, const VcpuContext& context);
+  // `apic_id`: KVM's identifier of the vCPU, its local APIC ID.
+  static absl::StatusOr<std::unique_ptr<Vcpu>> Create(int index, uint32_t apic_id,
+                                                      const VcpuContext& context);
   ~Vcpu() override;  // The thread must have ended (Machine::Stop).
 
   int index() const { return index_; }
