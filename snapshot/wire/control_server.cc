@@ -9,11 +9,14 @@
 
 namespace watchsnap {
 
-Responder::Responder(std::shared_ptr<wire_internal::ReplyChannel> channel, uint32_t sequence)
-    : channel_(std::move(channel)), sequence_(sequence) {}
+Responder::Responder(std::shared_ptr<wire_internal::ReplyChannel> channel, uint32_t sequence,
+                     MessageType ok_answer)
+    : channel_(std::move(channel)), sequence_(sequence), ok_answer_(ok_answer) {}
 
 Responder::Responder(Responder&& other) noexcept
-    : channel_(std::move(other.channel_)), sequence_(other.sequence_) {
+    : channel_(std::move(other.channel_)),
+      sequence_(other.sequence_),
+      ok_answer_(other.ok_answer_) {
   other.channel_.reset();
 }
 
@@ -23,6 +26,7 @@ Responder& Responder::operator=(Responder&& other) noexcept {
     channel_ = std::move(other.channel_);
     other.channel_.reset();
     sequence_ = other.sequence_;
+    ok_answer_ = other.ok_answer_;
   }
   return *this;
 }
@@ -33,7 +37,11 @@ void Responder::Reply(const absl::Status& status) {
   CHECK(channel_ != nullptr) << "a request of the guest is answered twice; the second answer: "
                              << status;
   channel_->Release();
-  channel_->SendStatus(sequence_, status);
+  if (status.ok() && ok_answer_ == MessageType::kGo) {
+    channel_->Send(sequence_, Go{});
+  } else {
+    channel_->SendStatus(sequence_, status);
+  }
   channel_.reset();
 }
 
@@ -94,11 +102,10 @@ void ControlServer::Dispatch(uint32_t sequence, Message message) {
   } else if (std::holds_alternative<Bye>(message)) {
     if (handlers_.on_bye) handlers_.on_bye();
   } else if (std::holds_alternative<Ready>(message)) {
-    const absl::Status status = handlers_.on_ready ? handlers_.on_ready() : absl::OkStatus();
-    if (status.ok()) {
+    if (!handlers_.on_ready) {
       channel_->Send(sequence, Go{});
-    } else {
-      channel_->SendStatus(sequence, status);
+    } else if (auto responder = MakeResponder(sequence, MessageType::kGo)) {
+      handlers_.on_ready(*std::move(responder));
     }
   } else {
     ++refused_;
@@ -132,18 +139,21 @@ void ControlServer::OnRequest(uint32_t sequence, SnapshotRequest request) {
                                        " over the control channel")));
     return;
   }
-  if (!channel_->Reserve()) {
-    channel_->SendStatus(sequence, absl::ResourceExhaustedError(absl::StrCat(
-                                       kMaxOutstandingRequests,
-                                       " requests are unanswered; wait for an answer first")));
-    return;
-  }
-  Responder responder(channel_, sequence);
+  std::optional<Responder> responder = MakeResponder(sequence, MessageType::kSnapshotReply);
+  if (!responder) return;
   if (watch) {
-    handlers_.on_watch(std::move(request.subject), request.options, std::move(responder));
+    handlers_.on_watch(std::move(request.subject), request.options, *std::move(responder));
   } else {
-    handlers_.on_capture(std::move(request.subject), std::move(responder));
+    handlers_.on_capture(std::move(request.subject), *std::move(responder));
   }
+}
+
+std::optional<Responder> ControlServer::MakeResponder(uint32_t sequence, MessageType ok_answer) {
+  if (channel_->Reserve()) return Responder(channel_, sequence, ok_answer);
+  channel_->SendStatus(
+      sequence, absl::ResourceExhaustedError(absl::StrCat(
+                    kMaxOutstandingRequests, " requests are unanswered; wait for an answer first")));
+  return std::nullopt;
 }
 
 }  // namespace watchsnap

@@ -6,7 +6,7 @@
 //   server.OnBytes(bytes);   // from the device's thread, as the guest sends them
 //
 // Every request is answered exactly once. A frame that cannot be understood gets a negative answer at once; a request
-// handed to on_capture or on_watch is answered through its Responder, now or later, from any thread; a Responder that
+// handed to on_capture, on_watch or on_ready is answered through its Responder, now or later, from any thread; a Responder that
 // is dropped unanswered answers negatively and says so. Bytes outside any frame are skipped and counted.
 //
 // Threads: OnBytes and OnPortClosed from one thread at a time; handlers run on that thread and should return soon.
@@ -21,6 +21,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -56,7 +57,9 @@ class ReplyChannel;
 class Responder {
  public:
   Responder() = default;
-  Responder(std::shared_ptr<wire_internal::ReplyChannel> channel, uint32_t sequence);
+  // `ok_answer` is what the guest gets where Reply is given OK: a SnapshotReply, or GO.
+  Responder(std::shared_ptr<wire_internal::ReplyChannel> channel, uint32_t sequence,
+            MessageType ok_answer);
   Responder(Responder&& other) noexcept;
   Responder& operator=(Responder&& other) noexcept;
   ~Responder();
@@ -72,6 +75,7 @@ class Responder {
 
   std::shared_ptr<wire_internal::ReplyChannel> channel_;
   uint32_t sequence_ = kNoSequence;
+  MessageType ok_answer_ = MessageType::kSnapshotReply;
 };
 
 // What the host does with the guest's messages. A request whose handler is absent is refused by name.
@@ -81,7 +85,7 @@ struct ControlHandlers {
   std::function<void(std::string symbol, const WatchRequestOptions&, Responder)> on_watch;
   std::function<absl::Status(const ScenarioResult&)> on_result;
   std::function<void(std::string_view text)> on_log;                   // absent: ignored
-  std::function<absl::Status()> on_ready;                              // OK or absent: GO
+  std::function<void(Responder)> on_ready;                             // an OK answer is GO; absent: at once
   std::function<void()> on_bye;                                        // absent: ignored
   std::function<void(const BadFrame&)> on_bad_frame;                   // absent: only counted and answered
 };
@@ -106,6 +110,8 @@ class ControlServer : private FrameSink {
   void Dispatch(uint32_t sequence, Message message);
   void OnHello(uint32_t sequence, const Hello& hello);
   void OnRequest(uint32_t sequence, SnapshotRequest request);
+  // The right to answer `sequence`, or nothing if too many are out; then it was refused.
+  std::optional<Responder> MakeResponder(uint32_t sequence, MessageType ok_answer);
 
   ControlHandlers handlers_;
   FrameDecoder decoder_;

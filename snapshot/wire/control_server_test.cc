@@ -194,6 +194,19 @@ TEST_F(ControlServerTest, AnswersMayComeLaterFromAnotherThread) {
   EXPECT_EQ(guest.Last(), absl::AbortedError("later"));
 }
 
+TEST_F(ControlServerTest, GoComesWhenTheHostIsReady) {
+  ControlHandlers handlers = Handlers();
+  handlers.on_ready = [this](Responder responder) { deferred.push_back(std::move(responder)); };
+  ControlServer other(guest.Sink(), std::move(handlers));
+  other.OnBytes(AsBytes(*EncodeMessage(1, Ready{}) + *EncodeMessage(2, Ready{})));
+  EXPECT_TRUE(guest.answers.empty());
+  deferred[0].Reply(absl::OkStatus());
+  EXPECT_TRUE(std::holds_alternative<Go>(guest.answers.back().message));
+  EXPECT_EQ(guest.answers.back().sequence, 1u);
+  deferred[1].Reply(absl::NotFoundError("symbol"));
+  EXPECT_EQ(guest.Last(), absl::NotFoundError("symbol"));
+}
+
 TEST_F(ControlServerTest, ADroppedResponderAnswersNegatively) {
   Send(Watch(8, "drop"));
   EXPECT_THAT(std::string(guest.Last().message()), HasSubstr("without an answer"));
