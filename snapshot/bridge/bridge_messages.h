@@ -1,5 +1,5 @@
-// The words in which a watch or a capture is refused. In one place, because tests and users rely on them, on the host
-// and in the guest alike.
+// The words in which a watch or a capture is refused. In one place, because tests and users rely on
+// them, on the host and in the guest alike.
 #ifndef WATCHSNAP_SNAPSHOT_BRIDGE_BRIDGE_MESSAGES_H_
 #define WATCHSNAP_SNAPSHOT_BRIDGE_BRIDGE_MESSAGES_H_
 
@@ -25,10 +25,11 @@ inline std::string CapExceededMessage(std::string_view symbol, size_t cap = kMax
           ? std::string(kCapExceededPrefix)
           : absl::StrCat("Op::WatchSnapshot cap exceeded: scenario already registered ", cap,
                          " watchpoints (the debug plugin offers no more)");
-  return absl::StrCat(what, "; symbol '", symbol,
-                      "' is not watched. Watch it in a scenario of its own, drop one of the others, "
-                      "take it along in timed captures by Op::Snapshot, or choose a debug plugin with "
-                      "more watches (debug_plugin = \"page_watch\")");
+  return absl::StrCat(
+      what, "; symbol '", symbol,
+      "' is not watched. Watch it in a scenario of its own, drop one of the others, "
+      "take it along in timed captures by Op::Snapshot, or choose a debug plugin with "
+      "more watches (debug_plugin = \"page_watch\")");
 }
 
 inline std::string DuplicateWatchMessage(std::string_view symbol) {

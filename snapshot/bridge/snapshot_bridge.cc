@@ -34,7 +34,8 @@ struct SnapshotBridge::State {
   WatchRegisterCallback register_watch;
   size_t max_watches = kMaxWatchSnapshots;
 
-  // Held while a watch is being registered, so that one that fails never takes the place of another. Before `mutex`.
+  // Held while a watch is being registered, so that one that fails never takes the place of
+  // another. Before `mutex`.
   absl::Mutex registration ABSL_ACQUIRED_BEFORE(mutex);
 
   mutable absl::Mutex mutex;

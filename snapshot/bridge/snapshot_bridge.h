@@ -1,23 +1,29 @@
 // SnapshotBridge: where captures come together, and what Op::Snapshot and Op::WatchSnapshot act on.
 //
-// In a run with a guest the session makes the bridge; after the machine stopped, VmResult::snapshot_bridge is read:
+// In a run with a guest the session makes the bridge; after the machine stopped,
+// VmResult::snapshot_bridge is read:
 //
 //   for (const CaptureEntry& entry : result.snapshot_bridge->DrainOrdered()) …
 //
-// In a host-side unit test without a guest, the test makes one with callbacks and installs it for its thread:
+// In a host-side unit test without a guest, the test makes one with callbacks and installs it for
+// its thread:
 //
-//   SnapshotBridge bridge = SnapshotBridge([](std::string_view tag) -> absl::StatusOr<Report> { return Report{}; })
-//                               .WithWatchRegister([](std::string_view symbol) { return absl::OkStatus(); });
+//   absl::StatusOr<Report> Capture(std::string_view tag);
+//   absl::Status RegisterWatch(std::string_view symbol);
+//   SnapshotBridge bridge = SnapshotBridge(Capture).WithWatchRegister(RegisterWatch);
 //   SnapshotBridge::ThreadLocalGuard guard = bridge.SetThreadLocal();
 //   … ExecuteSteps(ctx, steps) …                       // its ops reach the callbacks
 //
-// The cap: at most kMaxWatchSnapshots (or WithMaxWatches) watches of a scenario. A registration that fails, for whatever
-// reason, consumes none of them.
+// The cap: at most kMaxWatchSnapshots (or WithMaxWatches) watches of a scenario. A registration
+// that fails, for whatever reason, consumes none of them.
 //
-// Threads: every method from any thread, but With… only while one thread has the bridge. Callbacks run on the caller's thread, one
-// registration at a time; a register_watch callback must not register watches itself. It may store captures.
-// Ownership: a SnapshotBridge is a handle; copies share one store, which lives as long as any of them (and the guard).
-// Errors: the messages are in bridge_messages.h; a callback's status keeps its code and payloads, and its words.
+// Threads: every method from any thread, but With… only while one thread has the bridge. Callbacks
+// run on the caller's thread, one registration at a time; a register_watch callback must not
+// register watches itself. It may store captures.
+// Ownership: a SnapshotBridge is a handle; copies share one store, which lives as long as any of
+// them (and the guard).
+// Errors: the messages are in bridge_messages.h; a callback's status keeps its code and payloads,
+// and its words.
 #ifndef WATCHSNAP_SNAPSHOT_BRIDGE_SNAPSHOT_BRIDGE_H_
 #define WATCHSNAP_SNAPSHOT_BRIDGE_SNAPSHOT_BRIDGE_H_
 
@@ -42,8 +48,9 @@ namespace watchsnap {
 // Takes a capture now.
 using CaptureCallback = std::function<absl::StatusOr<Report>(std::string_view tag)>;
 
-// Arms a watch, so that every write to `symbol` becomes a capture with the symbol as its tag. Where it cannot, the status says
-// why: the symbol is not in the symbol table, it is not aligned, no slot is free, the host refused. Accepts any string.
+// Arms a watch, so that every write to `symbol` becomes a capture with the symbol as its tag. Where
+// it cannot, the status says why: the symbol is not in the symbol table, it is not aligned, no slot
+// is free, the host refused. Accepts any string.
 using WatchRegisterCallback = std::function<absl::Status(std::string_view symbol)>;
 
 struct CaptureEntry {
@@ -57,7 +64,8 @@ class SnapshotBridge {
  public:
   class ThreadLocalGuard;
 
-  // A bridge that only stores: Capture and RegisterWatch are refused with the name of what is missing.
+  // A bridge that only stores: Capture and RegisterWatch are refused with the name of what is
+  // missing.
   SnapshotBridge();
   explicit SnapshotBridge(CaptureCallback capture);
 
@@ -67,8 +75,8 @@ class SnapshotBridge {
   SnapshotBridge& WithMaxWatches(size_t cap) &;
   SnapshotBridge&& WithMaxWatches(size_t cap) &&;
 
-  // Makes this the active bridge of the calling thread until the guard goes; then the one before is active again. Guards
-  // go in the reverse order of their making, on the thread that made them.
+  // Makes this the active bridge of the calling thread until the guard goes; then the one before is
+  // active again. Guards go in the reverse order of their making, on the thread that made them.
   [[nodiscard]] ThreadLocalGuard SetThreadLocal() const;
   // The active bridge of the calling thread.
   static std::optional<SnapshotBridge> Active();
@@ -78,10 +86,12 @@ class SnapshotBridge {
   // Op::Snapshot: takes a capture and stores it. A tag may be used again.
   absl::Status Capture(std::string_view tag) const;
 
-  // Stores a capture behind those that are there; sets the report's tag, seq and kind. Returns its seq.
+  // Stores a capture behind those that are there; sets the report's tag, seq and kind. Returns its
+  // seq.
   uint64_t Store(std::string_view tag, TriggerKind kind, Report report) const;
 
-  // All captures in the order they were stored, which are then no longer here. Later ones go on counting.
+  // All captures in the order they were stored, which are then no longer here. Later ones go on
+  // counting.
   std::vector<CaptureEntry> DrainOrdered() const;
   // Copies of those under one tag that were not drained.
   std::vector<CaptureEntry> ByTag(std::string_view tag) const;
@@ -90,7 +100,8 @@ class SnapshotBridge {
   // The symbols registered so far, in order.
   std::vector<std::string> RegisteredWatches() const;
 
-  // What became of each watch, by symbol; a registered watch is there from its registration on, with armed = 1.
+  // What became of each watch, by symbol; a registered watch is there from its registration on,
+  // with armed = 1.
   std::map<std::string, WatchCounters> Counters() const;
   void SetCounters(std::string_view symbol, const WatchCounters& counters) const;
 

@@ -39,10 +39,11 @@ TEST(SnapshotBridgeTest, TheFourthWatchExceedsTheCap) {
   EXPECT_TRUE(bridge.RegisterWatch("kernel.c").ok());
   const absl::Status fourth = bridge.RegisterWatch("kernel.d");
   EXPECT_EQ(fourth.code(), absl::StatusCode::kResourceExhausted);
-  EXPECT_THAT(Words(fourth),
-              StartsWith("Op::WatchSnapshot cap exceeded: scenario already registered 3 watchpoints "
-                         "(3 user watchpoint slots occupied; slot 0 reserved for the error-class "
-                         "exit_kind trigger)"));
+  EXPECT_THAT(
+      Words(fourth),
+      StartsWith("Op::WatchSnapshot cap exceeded: scenario already registered 3 watchpoints "
+                 "(3 user watchpoint slots occupied; slot 0 reserved for the error-class "
+                 "exit_kind trigger)"));
   EXPECT_THAT(Words(fourth), HasSubstr("'kernel.d'"));
   EXPECT_THAT(Words(fourth), HasSubstr("Op::Snapshot"));  // what to do instead
   EXPECT_THAT(bridge.RegisteredWatches(), ElementsAre("kernel.a", "kernel.b", "kernel.c"));
@@ -138,7 +139,8 @@ TEST(SnapshotBridgeTest, SymbolsOfAnyShapeReachTheCallback) {
 
 TEST(SnapshotBridgeTest, APluginsOwnCapacity) {
   SnapshotBridge bridge = Accepting().WithMaxWatches(5);
-  for (const char* symbol : {"a", "b", "c", "d", "e"}) EXPECT_TRUE(bridge.RegisterWatch(symbol).ok());
+  for (const char* symbol : {"a", "b", "c", "d", "e"})
+    EXPECT_TRUE(bridge.RegisterWatch(symbol).ok());
   EXPECT_THAT(Words(bridge.RegisterWatch("f")), HasSubstr("already registered 5 watchpoints"));
 }
 
@@ -221,7 +223,8 @@ TEST(SnapshotBridgeTest, AnInstalledBridgeOutlivesItsVariable) {
   EXPECT_TRUE(SnapshotBridge::Active()->Capture("t").ok());
 }
 
-// Renderers store while watches are registered and captures are read. Meant for ThreadSanitizer; the counts must hold anyway.
+// Renderers store while watches are registered and captures are read. Meant for ThreadSanitizer;
+// the counts must hold anyway.
 TEST(SnapshotBridgeTest, ManyThreads) {
   constexpr int kThreads = 4;
   constexpr int kEach = 500;
@@ -250,14 +253,16 @@ TEST(SnapshotBridgeTest, ManyThreads) {
   EXPECT_EQ(armed, 3);
   EXPECT_EQ(bridge.RegisteredWatches().size(), 3u);
   uint64_t even = 0, odd = 0;
-  for (const CaptureEntry& entry : drained) EXPECT_EQ(entry.seq, entry.tag == "even" ? even++ : odd++);
+  for (const CaptureEntry& entry : drained)
+    EXPECT_EQ(entry.seq, entry.tag == "even" ? even++ : odd++);
   EXPECT_EQ(even + odd, static_cast<uint64_t>(kThreads * kEach));
 }
 
 TEST(SnapshotBridgeDeathTest, GuardsOutOfOrderAreACallersError) {
   EXPECT_DEATH(
       {
-        auto first = std::make_unique<SnapshotBridge::ThreadLocalGuard>(Accepting().SetThreadLocal());
+        auto first =
+            std::make_unique<SnapshotBridge::ThreadLocalGuard>(Accepting().SetThreadLocal());
         const auto second = Accepting().SetThreadLocal();
         first.reset();
       },

@@ -1,4 +1,5 @@
-// Typed reads from a simdjson on-demand value, with errors that name the place. Private to report_parse.cc.
+// Typed reads from a simdjson on-demand value, with errors that name the place. Private to
+// report_parse.cc.
 //
 // `where` is the path of the value, for messages: "trigger.slot".
 #ifndef WATCHSNAP_SNAPSHOT_REPORT_JSON_READ_H_
@@ -37,8 +38,8 @@ inline absl::Status Read(std::string_view where, Value& value, uint64_t& to) {
 }
 
 template <typename Integer>
-  requires(std::is_integral_v<Integer> && !std::is_same_v<Integer, uint64_t>)
-absl::Status Read(std::string_view where, Value& value, Integer& to) {
+requires(std::is_integral_v<Integer> && !std::is_same_v<Integer, uint64_t>) absl::Status
+    Read(std::string_view where, Value& value, Integer& to) {
   int64_t wide = 0;
   if (value.get_int64().get(wide) != simdjson::SUCCESS ||
       wide < static_cast<int64_t>(std::numeric_limits<Integer>::min()) ||

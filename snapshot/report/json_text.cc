@@ -8,7 +8,8 @@ namespace {
 
 constexpr char kHexDigits[] = "0123456789abcdef";
 
-// The length of the well-formed UTF-8 sequence at the start of `text`, or 0 (Unicode 15, table 3-7).
+// The length of the well-formed UTF-8 sequence at the start of `text`, or 0 (Unicode 15, table
+// 3-7).
 size_t Utf8SequenceLength(std::string_view text) {
   const auto byte = [&](size_t i) {
     return i < text.size() ? static_cast<uint8_t>(text[i]) : uint8_t{0};

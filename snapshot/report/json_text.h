@@ -1,7 +1,7 @@
 // Appending JSON to a string: the pieces that report_json and other renderers are made of.
 //
-// Threads: free functions on the caller's string. Nothing fails: bytes that are not UTF-8 become U+FFFD each, so that the
-// text is always valid JSON.
+// Threads: free functions on the caller's string. Nothing fails: bytes that are not UTF-8 become
+// U+FFFD each, so that the text is always valid JSON.
 #ifndef WATCHSNAP_SNAPSHOT_REPORT_JSON_TEXT_H_
 #define WATCHSNAP_SNAPSHOT_REPORT_JSON_TEXT_H_
 
@@ -21,7 +21,8 @@ void AppendJsonInt(std::string& out, int64_t value);
 // "0x1f" with its quotes: how addresses and registers stand in a report.
 void AppendJsonHex(std::string& out, uint64_t value);
 
-// True if all of `text` is well-formed UTF-8 (Unicode 15, table 3-7: no surrogates, no overlong forms).
+// True if all of `text` is well-formed UTF-8 (Unicode 15, table 3-7: no surrogates, no overlong
+// forms).
 bool IsUtf8(std::string_view text);
 
 // `bytes` as lower-case hexadecimal digits and back; false if `hex` is not such a text.

@@ -26,8 +26,7 @@ TEST(JsonTextTest, KeepsUtf8AndReplacesWhatIsNot) {
   EXPECT_EQ(Quoted(good), "\"" + std::string(good) + "\"");
   EXPECT_TRUE(IsUtf8(good));
   const std::string replacement = "\xEF\xBF\xBD";
-  for (const std::string_view bad :
-       {"\xff", "\x80", "\xc0", "\xc1", "\xf5", "\xe2\x82", "\xe2"}) {
+  for (const std::string_view bad : {"\xff", "\x80", "\xc0", "\xc1", "\xf5", "\xe2\x82", "\xe2"}) {
     EXPECT_FALSE(IsUtf8(bad));
     std::string expected = "\"x";
     for (size_t i = 0; i < bad.size(); ++i) expected += replacement;

@@ -9,7 +9,7 @@ namespace watchsnap {
 namespace {
 
 constexpr std::pair<TriggerKind, std::string_view> kTriggerKinds[] = {
-    {TriggerKind::kWatch, "watch"},       {TriggerKind::kSnapshot, "snapshot"},
+    {TriggerKind::kWatch, "watch"},        {TriggerKind::kSnapshot, "snapshot"},
     {TriggerKind::kExitKind, "exit_kind"}, {TriggerKind::kPeriodic, "periodic"},
     {TriggerKind::kFinal, "final"},
 };
@@ -27,9 +27,9 @@ absl::StatusOr<TriggerKind> ParseTriggerKind(std::string_view name) {
   for (const auto& [value, known] : kTriggerKinds) {
     if (known == name) return value;
   }
-  return absl::InvalidArgumentError(
-      absl::StrCat("a trigger's kind is one of watch, snapshot, exit_kind, periodic, final; found '",
-                   name, "'"));
+  return absl::InvalidArgumentError(absl::StrCat(
+      "a trigger's kind is one of watch, snapshot, exit_kind, periodic, final; found '", name,
+      "'"));
 }
 
 const std::string* FindMember(const JsonMembers& members, std::string_view name) {

@@ -1,12 +1,12 @@
 // A Report: one capture, rendered. What a test author reads, what a line of a sidecar says.
 //
-// It is plain data: the freeze coordinator's renderer fills it, the bridge stores it, report_json writes it,
-// report_parse reads it back. The members and their JSON names are CONTRACT.md's sidecar line, schema
-// watchsnap.capture/1; schema.md beside this file shows one.
+// It is plain data: the freeze coordinator's renderer fills it, the bridge stores it, report_json
+// writes it, report_parse reads it back. The members and their JSON names are CONTRACT.md's sidecar
+// line, schema watchsnap.capture/1; schema.md beside this file shows one.
 //
-// Parts that the model does not know (maps, variables, scx, tasks, stacks, and what a newer writer adds) are carried as
-// JsonMembers: the name and the JSON text of its value. They survive a round trip unchanged, and are read by
-// whoever understands them, live and from a sidecar alike.
+// Parts that the model does not know (maps, variables, scx, tasks, stacks, and what a newer writer
+// adds) are carried as JsonMembers: the name and the JSON text of its value. They survive a round
+// trip unchanged, and are read by whoever understands them, live and from a sidecar alike.
 //
 // Threads: a value; const access from any thread. Units: nanoseconds, bytes. Addresses are KVAs.
 #ifndef WATCHSNAP_SNAPSHOT_REPORT_REPORT_H_
@@ -31,7 +31,8 @@ enum class TriggerKind { kWatch, kSnapshot, kExitKind, kPeriodic, kFinal };
 std::string_view TriggerKindName(TriggerKind kind);  // "watch", "snapshot", "exit_kind", …
 absl::StatusOr<TriggerKind> ParseTriggerKind(std::string_view name);
 
-// A member of a JSON object whose value this model does not interpret. `json` is one JSON value without line ends.
+// A member of a JSON object whose value this model does not interpret. `json` is one JSON value
+// without line ends.
 struct JsonMember {
   std::string name;
   std::string json;
@@ -52,7 +53,7 @@ struct CodeLocation {
   uint64_t offset = 0;  // from the symbol, of whichever address is present
   std::string file;     // empty: none known
   std::optional<uint32_t> line;
-  JsonMembers more;     // inlined frames
+  JsonMembers more;  // inlined frames
   bool operator==(const CodeLocation&) const = default;
 };
 
@@ -61,7 +62,7 @@ struct Trigger {
   std::string symbol;               // of a watch; empty: the key is absent
   std::optional<uint64_t> address;  // of the watched bytes
   std::optional<int> slot;
-  std::optional<int> vcpu;          // that hit, or that asked
+  std::optional<int> vcpu;  // that hit, or that asked
   std::optional<uint32_t> watched_bytes;
   std::optional<uint32_t> symbol_bytes;
   std::optional<uint64_t> old_value;
@@ -83,9 +84,9 @@ struct Register {
 struct VcpuReport {
   int index = 0;
   std::vector<Register> registers;  // in the architecture's usual order
-  std::string symbol;               // the function the vCPU was in; empty: none known (user space, unmapped)
-  std::optional<uint64_t> offset;   // from the symbol
-  JsonMembers more;                 // task, stack
+  std::string symbol;  // the function the vCPU was in; empty: none known (user space, unmapped)
+  std::optional<uint64_t> offset;  // from the symbol
+  JsonMembers more;                // task, stack
   bool operator==(const VcpuReport&) const = default;
 
   // Nullopt if there is none of that name.
@@ -94,10 +95,10 @@ struct VcpuReport {
 
 // What this very capture cost, in host time.
 struct CaptureCost {
-  uint64_t freeze_ns = 0;    // from the hit until all vCPUs were parked
-  uint64_t evidence_ns = 0;  // copying the evidence
-  uint64_t thaw_ns = 0;      // until the last vCPU was told to go on
-  uint64_t pause_ns = 0;     // what the guest was stopped
+  uint64_t freeze_ns = 0;             // from the hit until all vCPUs were parked
+  uint64_t evidence_ns = 0;           // copying the evidence
+  uint64_t thaw_ns = 0;               // until the last vCPU was told to go on
+  uint64_t pause_ns = 0;              // what the guest was stopped
   std::optional<uint64_t> hidden_ns;  // how much of the pause the guest's clocks do not show
   bool operator==(const CaptureCost&) const = default;
 };

@@ -56,8 +56,9 @@ TEST(ReportJsonTest, RoundTrip) {
 }
 
 TEST(ReportJsonTest, EveryTriggerKindComesBack) {
-  for (const TriggerKind kind : {TriggerKind::kWatch, TriggerKind::kSnapshot, TriggerKind::kExitKind,
-                                 TriggerKind::kPeriodic, TriggerKind::kFinal}) {
+  for (const TriggerKind kind :
+       {TriggerKind::kWatch, TriggerKind::kSnapshot, TriggerKind::kExitKind, TriggerKind::kPeriodic,
+        TriggerKind::kFinal}) {
     Report report = SmallReport();
     report.trigger.kind = kind;
     EXPECT_EQ(ParseReport(Json(report))->trigger.kind, kind);
@@ -104,11 +105,10 @@ TEST(ReportJsonTest, WriterKnownOnlyByItsNextAddress) {
 
 TEST(ReportJsonTest, Summary) {
   std::string line;
-  AppendSummaryJson({.armed = 1, .hits = 15, .captured = 10, .coalesced = 2, .suppressed = 3, .lost = 0},
-                    line);
-  EXPECT_EQ(line,
-            R"({"schema":"watchsnap.summary/1","summary":{"armed":1,"hits":15,"captured":10,)"
-            R"("coalesced":2,"suppressed":3,"lost":0}})");
+  AppendSummaryJson(
+      {.armed = 1, .hits = 15, .captured = 10, .coalesced = 2, .suppressed = 3, .lost = 0}, line);
+  EXPECT_EQ(line, R"({"schema":"watchsnap.summary/1","summary":{"armed":1,"hits":15,"captured":10,)"
+                  R"("coalesced":2,"suppressed":3,"lost":0}})");
   ReportParser parser;
   const auto back = parser.Parse(line);
   ASSERT_TRUE(back.ok()) << back.status();
@@ -138,8 +138,10 @@ TEST(ReportJsonTest, ErrorsNameThePlaceAndWhatStoodThere) {
   expect(head + R"({"kind":"watch","slot":"x"}})", "trigger.slot: expected an integer");
   expect(head + R"({"kind":"watch","slot":"x"}})", R"(found "x")");
   expect(head + R"({"kind":"watch","slot":3000000000}})", "trigger.slot");
-  expect(head + R"({"kind":"watch","old":-1}})", "trigger.old: expected an integer that is not negative");
-  expect(head + R"({"kind":"watch","address":"12"}})", "trigger.address: expected a \"0x…\" string");
+  expect(head + R"({"kind":"watch","old":-1}})",
+         "trigger.old: expected an integer that is not negative");
+  expect(head + R"({"kind":"watch","address":"12"}})",
+         "trigger.address: expected a \"0x…\" string");
   expect(head + R"({"kind":"watch","address":"0x12345678123456781"}})", "trigger.address");
   expect(head + R"({"kind":"odd"}})", "found 'odd'");
   expect(head + R"({}})", "no kind");
@@ -150,7 +152,8 @@ TEST(ReportJsonTest, ErrorsNameThePlaceAndWhatStoodThere) {
   expect(R"([1])", "expected a JSON object");
   expect("", "not well-formed");
   expect("garbage", "");
-  EXPECT_EQ(ParseReport(R"({"schema":"x"})").status().code(), absl::StatusCode::kFailedPrecondition);
+  EXPECT_EQ(ParseReport(R"({"schema":"x"})").status().code(),
+            absl::StatusCode::kFailedPrecondition);
   expect(Json(SmallReport()) + "}", "follows");
   expect(Json(SmallReport()) + " {}", "");
 }
@@ -166,11 +169,13 @@ TEST(ReportJsonTest, NoProperPrefixOfALineIsALine) {
 }
 
 TEST(WatchCountersTest, TheyMustAddUp) {
-  WatchCounters counters{.armed = 1, .hits = 10, .captured = 7, .coalesced = 1, .suppressed = 1, .lost = 1};
+  WatchCounters counters{
+      .armed = 1, .hits = 10, .captured = 7, .coalesced = 1, .suppressed = 1, .lost = 1};
   EXPECT_TRUE(CheckConsistent(counters).ok());
   EXPECT_EQ(CountersText(counters), "10 hits, 7 captured, 1 coalesced, 1 suppressed, 1 lost");
   counters.lost = 0;
-  EXPECT_THAT(std::string(CheckConsistent(counters).message()), HasSubstr("10 hits are not 7 captured"));
+  EXPECT_THAT(std::string(CheckConsistent(counters).message()),
+              HasSubstr("10 hits are not 7 captured"));
 }
 
 }  // namespace

@@ -55,25 +55,24 @@ absl::Status ReadKind(Value& value, TriggerKind& to) {
 
 absl::Status ReadTrigger(Value& trigger, Trigger& to) {
   bool has_kind = false;
-  absl::Status status =
-      ForEachMember("trigger", trigger, [&](std::string_view name, Value& value) {
-        if (name == "kind") {
-          has_kind = true;
-          return ReadKind(value, to.kind);
-        }
-        if (name == "symbol") return Read("trigger.symbol", value, to.symbol);
-        if (name == "address") return ReadHex("trigger.address", value, to.address.emplace());
-        if (name == "slot") return Read("trigger.slot", value, to.slot);
-        if (name == "vcpu") return Read("trigger.vcpu", value, to.vcpu);
-        if (name == "watched_bytes") return Read("trigger.watched_bytes", value, to.watched_bytes);
-        if (name == "symbol_bytes") return Read("trigger.symbol_bytes", value, to.symbol_bytes);
-        if (name == "old") return Read("trigger.old", value, to.old_value);
-        if (name == "new") return Read("trigger.new", value, to.new_value);
-        if (name == "guest_time_ns") return Read("trigger.guest_time_ns", value, to.guest_time_ns);
-        if (name == "freeze") return Read("trigger.freeze", value, to.freeze);
-        if (name == "writer") return ReadWriter(value, to.writer.emplace());
-        return ReadMore(name, value, to.more);
-      });
+  absl::Status status = ForEachMember("trigger", trigger, [&](std::string_view name, Value& value) {
+    if (name == "kind") {
+      has_kind = true;
+      return ReadKind(value, to.kind);
+    }
+    if (name == "symbol") return Read("trigger.symbol", value, to.symbol);
+    if (name == "address") return ReadHex("trigger.address", value, to.address.emplace());
+    if (name == "slot") return Read("trigger.slot", value, to.slot);
+    if (name == "vcpu") return Read("trigger.vcpu", value, to.vcpu);
+    if (name == "watched_bytes") return Read("trigger.watched_bytes", value, to.watched_bytes);
+    if (name == "symbol_bytes") return Read("trigger.symbol_bytes", value, to.symbol_bytes);
+    if (name == "old") return Read("trigger.old", value, to.old_value);
+    if (name == "new") return Read("trigger.new", value, to.new_value);
+    if (name == "guest_time_ns") return Read("trigger.guest_time_ns", value, to.guest_time_ns);
+    if (name == "freeze") return Read("trigger.freeze", value, to.freeze);
+    if (name == "writer") return ReadWriter(value, to.writer.emplace());
+    return ReadMore(name, value, to.more);
+  });
   if (status.ok() && !has_kind) return absl::InvalidArgumentError("trigger: it has no kind");
   return status;
 }
@@ -129,7 +128,8 @@ absl::Status ReadItem(Value& value, std::vector<T>& items, absl::Status (*read)(
   return read(value, items.emplace_back());
 }
 
-// A line's members in whatever order; which of them must be there is the schema's affair, afterwards.
+// A line's members in whatever order; which of them must be there is the schema's affair,
+// afterwards.
 struct Line {
   std::string schema;
   Report report;
@@ -155,7 +155,8 @@ absl::Status ReadMember(std::string_view name, Value& value, Line& line) {
     return ReadTrigger(value, report.trigger);
   }
   if (name == "vcpus") {
-    return ForEachItem("vcpus", value, [&](Value& v) { return ReadItem(v, report.vcpus, ReadVcpu); });
+    return ForEachItem("vcpus", value,
+                       [&](Value& v) { return ReadItem(v, report.vcpus, ReadVcpu); });
   }
   if (name == "cost") return ReadCost(value, report.cost);
   if (name == "degraded") {
@@ -172,9 +173,9 @@ absl::StatusOr<SidecarLine> Finish(Line line) {
     return *line.summary;
   }
   if (line.schema != kCaptureSchema) {
-    return absl::FailedPreconditionError(absl::StrCat("this version reads the schemas ", kCaptureSchema,
-                                                      " and ", kSummarySchema, "; found ",
-                                                      line.schema.empty() ? "none" : line.schema));
+    return absl::FailedPreconditionError(
+        absl::StrCat("this version reads the schemas ", kCaptureSchema, " and ", kSummarySchema,
+                     "; found ", line.schema.empty() ? "none" : line.schema));
   }
   if (!line.has_tag) return absl::InvalidArgumentError("a capture without a tag");
   if (!line.has_seq) return absl::InvalidArgumentError("a capture without a seq");

@@ -1,11 +1,12 @@
-// Reading a line of a sidecar back: a Report, or the counters of the summary. By simdjson, on demand: parts that the
-// model does not know are copied as text, not parsed.
+// Reading a line of a sidecar back: a Report, or the counters of the summary. By simdjson, on
+// demand: parts that the model does not know are copied as text, not parsed.
 //
 //   ReportParser parser;                                     // reusable, keeps its buffers
 //   absl::StatusOr<SidecarLine> line = parser.Parse(text);
 //
-// Threads: a parser is for one thread at a time. Errors: INVALID_ARGUMENT that names the place ("trigger.slot"), what is
-// expected and what stands there; FAILED_PRECONDITION for a schema this version does not read.
+// Threads: a parser is for one thread at a time. Errors: INVALID_ARGUMENT that names the place
+// ("trigger.slot"), what is expected and what stands there; FAILED_PRECONDITION for a schema this
+// version does not read.
 #ifndef WATCHSNAP_SNAPSHOT_REPORT_REPORT_PARSE_H_
 #define WATCHSNAP_SNAPSHOT_REPORT_REPORT_PARSE_H_
 

@@ -39,7 +39,11 @@ inline Report FullReport() {
                  .more = {{"task", R"({"pid":0,"comm":"swapper/0"})"}}},
       VcpuReport{.index = 1, .registers = {{"rip", ~0ull}}, .symbol = {}, .offset = {}, .more = {}},
   };
-  report.cost = {.freeze_ns = 12000, .evidence_ns = 3400, .thaw_ns = 800, .pause_ns = 16200, .hidden_ns = 16000};
+  report.cost = {.freeze_ns = 12000,
+                 .evidence_ns = 3400,
+                 .thaw_ns = 800,
+                 .pause_ns = 16200,
+                 .hidden_ns = 16000};
   report.degraded = {{"writer", "no room to decode \"before\" it"}};
   report.more = {{"maps", R"({"mini.bss":{"value":{"nr_enqueued":3}}})"},
                  {"answer", "42"},

@@ -10,8 +10,8 @@
 
 #include "absl/cleanup/cleanup.h"
 #include "absl/status/status.h"
-#include "absl/strings/str_cat.h"
 #include "absl/strings/escaping.h"
+#include "absl/strings/str_cat.h"
 #include "snapshot/report/report_parse.h"
 
 namespace watchsnap {
@@ -22,8 +22,8 @@ constexpr size_t kShownBytes = 120;
 absl::Status AtLine(std::string_view name, uint64_t line_number, std::string_view line,
                     const absl::Status& status) {
   return absl::Status(status.code(),
-                      absl::StrCat(name, ":", line_number, ": ", status.message(), "; the line is: ",
-                                   absl::CHexEscape(line.substr(0, kShownBytes)),
+                      absl::StrCat(name, ":", line_number, ": ", status.message(),
+                                   "; the line is: ", absl::CHexEscape(line.substr(0, kShownBytes)),
                                    line.size() > kShownBytes ? "…" : ""));
 }
 

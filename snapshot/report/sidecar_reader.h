@@ -1,11 +1,12 @@
-// Reading a sidecar back: its captures in order, the counters if the run came to its end, and a torn last line if it did not.
+// Reading a sidecar back: its captures in order, the counters if the run came to its end, and a
+// torn last line if it did not.
 //
 //   absl::StatusOr<Sidecar> sidecar = ReadSidecar(path);
 //   for (const Report& report : sidecar->reports) …
 //
-// Threads: free functions. Errors: NOT_FOUND and the like for the file; INVALID_ARGUMENT for a line that is no capture, with
-// file, line number and what stood there. A last line without its line end that cannot be read is no error: the
-// writer was killed inside it; it is in torn_line.
+// Threads: free functions. Errors: NOT_FOUND and the like for the file; INVALID_ARGUMENT for a line
+// that is no capture, with file, line number and what stood there. A last line without its line end
+// that cannot be read is no error: the writer was killed inside it; it is in torn_line.
 #ifndef WATCHSNAP_SNAPSHOT_REPORT_SIDECAR_READER_H_
 #define WATCHSNAP_SNAPSHOT_REPORT_SIDECAR_READER_H_
 

@@ -36,7 +36,8 @@ Report Numbered(uint64_t seq) {
   return report;
 }
 
-constexpr WatchCounters kThree = {.armed = 1, .hits = 4, .captured = 3, .coalesced = 0, .suppressed = 1, .lost = 0};
+constexpr WatchCounters kThree = {
+    .armed = 1, .hits = 4, .captured = 3, .coalesced = 0, .suppressed = 1, .lost = 0};
 
 TEST(SidecarTest, WrittenAndReadBack) {
   auto writer = SidecarWriter::Create(TestDir("new/dir"), "Test", "a/b");
@@ -81,7 +82,8 @@ TEST(SidecarTest, ADirectoryThatCannotBeIsAnError) {
   EXPECT_THAT(std::string(writer.status().message()), HasSubstr("/proc/nowhere"));
 }
 
-// A child process appends without end until it is killed: every line whose Append had returned is there.
+// A child process appends without end until it is killed: every line whose Append had returned is
+// there.
 TEST(SidecarTest, AKilledWriterLosesAtMostATornLine) {
   int acknowledged[2];
   ASSERT_EQ(pipe(acknowledged), 0);
@@ -151,7 +153,8 @@ TEST(SidecarTest, NothingFollowsTheSummary) {
   AppendSummaryJson(kThree, summary);
   const auto sidecar = ParseSidecar(summary + "\n" + summary + "\n", "x.jsonl");
   ASSERT_FALSE(sidecar.ok());
-  EXPECT_THAT(std::string(sidecar.status().message()), HasSubstr("x.jsonl:2: a line after the summary"));
+  EXPECT_THAT(std::string(sidecar.status().message()),
+              HasSubstr("x.jsonl:2: a line after the summary"));
 }
 
 TEST(SidecarTest, AMissingFileIsNotFound) {
@@ -160,7 +163,8 @@ TEST(SidecarTest, AMissingFileIsNotFound) {
   EXPECT_THAT(std::string(status.message()), HasSubstr("/nonexistent/x.jsonl"));
 }
 
-// Limits the size of the files this process may write: beyond it a write fails as on a full disk, in the middle.
+// Limits the size of the files this process may write: beyond it a write fails as on a full disk,
+// in the middle.
 class FileSizeLimit {
  public:
   explicit FileSizeLimit(rlim_t bytes) {

@@ -58,24 +58,24 @@ absl::Status SidecarWriter::Finish(const WatchCounters& counters) {
     status = absl::ErrnoToStatus(errno, absl::StrCat("close the sidecar ", path_));
   }
   if (status.ok()) return status;
-  return absl::Status(status.code(), absl::StrCat(status.message(),
-                                                  "; the counters that belong there: ",
-                                                  counters.armed, " armed, ", CountersText(counters)));
+  return absl::Status(status.code(),
+                      absl::StrCat(status.message(), "; the counters that belong there: ",
+                                   counters.armed, " armed, ", CountersText(counters)));
 }
 
 absl::Status SidecarWriter::WriteBuffer() {
   std::string_view rest = buffer_;
   while (!rest.empty()) {
-    const ssize_t written =
-        pwrite(fd_, rest.data(), rest.size(), static_cast<off_t>(bytes_ + buffer_.size() - rest.size()));
+    const ssize_t written = pwrite(fd_, rest.data(), rest.size(),
+                                   static_cast<off_t>(bytes_ + buffer_.size() - rest.size()));
     if (written < 0 && errno == EINTR) continue;
     if (written <= 0) {
       const int error = written < 0 ? errno : EIO;
       ++failures_;
       // What is left of the line must not stand before the next one. Cutting needs no space.
       if (ftruncate(fd_, static_cast<off_t>(bytes_)) != 0) {
-        return absl::ErrnoToStatus(error, absl::StrCat("write to the sidecar ", path_,
-                                                       ", whose last line is torn now"));
+        return absl::ErrnoToStatus(
+            error, absl::StrCat("write to the sidecar ", path_, ", whose last line is torn now"));
       }
       return absl::ErrnoToStatus(error, absl::StrCat("write to the sidecar ", path_));
     }

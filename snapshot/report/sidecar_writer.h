@@ -1,18 +1,20 @@
 // Writing a sidecar: one line a capture, at the end the counters.
 //
-//   auto writer = SidecarWriter::Create(dir, "MyTest", "jiffies_64");   // the file is there from here on, empty
+//   auto writer = SidecarWriter::Create(dir, "MyTest", "jiffies_64");   // an empty file is there
 //   status = (*writer)->Append(report);
 //   status = (*writer)->Finish(counters);
 //
-// What survives. Each Append is one write() of a whole line: once it returned OK, the line survives the death of
-// this process. A process killed inside an Append leaves at most a torn last line, which the reader reports. (A crash of the
-// whole machine may lose more: nothing is synced.) Appending many reports by one AppendAll is one write().
+// What survives. Each Append is one write() of a whole line: once it returned OK, the line survives
+// the death of this process. A process killed inside an Append leaves at most a torn last line,
+// which the reader reports. (A crash of the whole machine may lose more: nothing is synced.)
+// Appending many reports by one AppendAll is one write().
 //
-// A write that fails (disk full, quota) is returned; what it left of its line is cut off again, so that later lines and the
-// summary start at a line's beginning. The writer stays usable. Finish always tries to write the counters; if even that
-// fails, the status names them in words.
+// A write that fails (disk full, quota) is returned; what it left of its line is cut off again, so
+// that later lines and the summary start at a line's beginning. The writer stays usable. Finish
+// always tries to write the counters; if even that fails, the status names them in words.
 //
-// Threads: one at a time; the renderer's. Ownership: the writer owns the file descriptor; the file stays.
+// Threads: one at a time; the renderer's. Ownership: the writer owns the file descriptor; the file
+// stays.
 #ifndef WATCHSNAP_SNAPSHOT_REPORT_SIDECAR_WRITER_H_
 #define WATCHSNAP_SNAPSHOT_REPORT_SIDECAR_WRITER_H_
 
@@ -56,9 +58,9 @@ class SidecarWriter {
 
   int fd_;
   const std::string path_;
-  std::string buffer_;     // reused from line to line
-  uint64_t bytes_ = 0;     // the length of the whole lines in the file
-  uint64_t lines_ = 0;     // captures in the file
+  std::string buffer_;  // reused from line to line
+  uint64_t bytes_ = 0;  // the length of the whole lines in the file
+  uint64_t lines_ = 0;  // captures in the file
   uint64_t failures_ = 0;
 };
 

@@ -1,7 +1,8 @@
 // What became of a watch: the counters of its result and of its sidecar's last line.
 //
-// Every trap is a hit, and every hit has exactly one fate. A watch that never fired has hits = 0 and armed = 1: the two
-// are told apart from a watch that was never armed. A value; not synchronised.
+// Every trap is a hit, and every hit has exactly one fate. A watch that never fired has hits = 0
+// and armed = 1: the two are told apart from a watch that was never armed. A value; not
+// synchronised.
 #ifndef WATCHSNAP_SNAPSHOT_REPORT_WATCH_COUNTERS_H_
 #define WATCHSNAP_SNAPSHOT_REPORT_WATCH_COUNTERS_H_
 
@@ -26,9 +27,10 @@ struct WatchCounters {
 // INTERNAL with the numbers unless hits = captured + coalesced + suppressed + lost.
 inline absl::Status CheckConsistent(const WatchCounters& c) {
   if (c.hits == c.captured + c.coalesced + c.suppressed + c.lost) return absl::OkStatus();
-  return absl::InternalError(absl::StrCat(
-      "the counters of a watch do not add up: ", c.hits, " hits are not ", c.captured, " captured + ",
-      c.coalesced, " coalesced + ", c.suppressed, " suppressed + ", c.lost, " lost"));
+  return absl::InternalError(absl::StrCat("the counters of a watch do not add up: ", c.hits,
+                                          " hits are not ", c.captured, " captured + ", c.coalesced,
+                                          " coalesced + ", c.suppressed, " suppressed + ", c.lost,
+                                          " lost"));
 }
 
 // "12 hits, 10 captured, 0 coalesced, 2 suppressed, 0 lost", as the program prints it.

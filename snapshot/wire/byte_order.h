@@ -1,4 +1,5 @@
-// Little-endian loads and stores at unaligned addresses, for the wire format. The caller has checked the bounds.
+// Little-endian loads and stores at unaligned addresses, for the wire format. The caller has
+// checked the bounds.
 #ifndef WATCHSNAP_SNAPSHOT_WIRE_BYTE_ORDER_H_
 #define WATCHSNAP_SNAPSHOT_WIRE_BYTE_ORDER_H_
 

@@ -15,7 +15,8 @@
 namespace watchsnap {
 namespace {
 
-// How often a port without a host is looked at again: poll() reports a hang-up at once, so it cannot be waited for.
+// How often a port without a host is looked at again: poll() reports a hang-up at once, so it
+// cannot be waited for.
 constexpr absl::Duration kHostRetry = absl::Milliseconds(5);
 constexpr size_t kReadBytes = 4096;
 
@@ -23,8 +24,8 @@ constexpr size_t kReadBytes = 4096;
 int PollTimeout(absl::Time deadline) {
   const absl::Duration left = deadline - absl::Now();
   if (left <= absl::ZeroDuration()) return 0;
-  return static_cast<int>(
-      std::min<int64_t>(absl::ToInt64Milliseconds(absl::Ceil(left, absl::Milliseconds(1))), 1 << 30));
+  return static_cast<int>(std::min<int64_t>(
+      absl::ToInt64Milliseconds(absl::Ceil(left, absl::Milliseconds(1))), 1 << 30));
 }
 
 // Shortens `details` until they fit a frame, saying how much went.
@@ -73,9 +74,8 @@ absl::Status ControlClient::WaitForHost(absl::Duration timeout) {
       return absl::OkStatus();
     }
     if (absl::Now() >= deadline) {
-      return absl::UnavailableError(
-          absl::StrCat("the host has not opened the control channel within ",
-                       absl::FormatDuration(timeout)));
+      return absl::UnavailableError(absl::StrCat(
+          "the host has not opened the control channel within ", absl::FormatDuration(timeout)));
     }
     absl::SleepFor(kHostRetry);
   }
@@ -100,7 +100,8 @@ absl::Status ControlClient::RequestCapture(std::string_view tag, absl::Duration 
                       "the capture", timeout);
 }
 
-absl::Status ControlClient::RequestWatch(std::string_view symbol, const WatchRequestOptions& options,
+absl::Status ControlClient::RequestWatch(std::string_view symbol,
+                                         const WatchRequestOptions& options,
                                          absl::Duration timeout) {
   return AskForStatus(SnapshotRequest{SnapshotRequestKind::kWatch, std::string(symbol), options},
                       "the watch", timeout);
@@ -156,8 +157,8 @@ absl::StatusOr<Message> ControlClient::Ask(const Message& message, std::string_v
   return absl::Status(
       status.code(),
       absl::StrCat("no answer to ", what, " within ", absl::FormatDuration(timeout), ": ",
-                   status.message(), unattributed_.empty() ? "" : "; the channel's last complaint: ",
-                   unattributed_));
+                   status.message(),
+                   unattributed_.empty() ? "" : "; the channel's last complaint: ", unattributed_));
 }
 
 absl::Status ControlClient::AskForStatus(const Message& message, std::string_view what,

@@ -1,13 +1,14 @@
-// The guest's end of the control channel: blocking requests over a file descriptor, each with a deadline.
+// The guest's end of the control channel: blocking requests over a file descriptor, each with a
+// deadline.
 //
 //   absl::StatusOr<std::unique_ptr<ControlClient>> client = ControlClient::Open("/dev/vport0p1");
 //   (*client)->WaitForHost(absl::Seconds(5));
 //   absl::StatusOr<HelloReply> options = (*client)->SayHello(hello, absl::Seconds(5));
 //   absl::Status status = (*client)->RequestWatch("jiffies_64", {}, absl::Seconds(10));
 //
-// A refusal by the host comes back as its own status: code and message as the host gave them.
-// The guest never waits for an answer that cannot come: end of file, a closed port and the deadline end every call.
-// DEADLINE_EXCEEDED says what was asked; UNAVAILABLE that the host is gone.
+// A refusal by the host comes back as its own status: code and message as the host gave them. The
+// guest never waits for an answer that cannot come: end of file, a closed port and the deadline end
+// every call. DEADLINE_EXCEEDED says what was asked; UNAVAILABLE that the host is gone.
 //
 // Threads: any; one request is under way at a time, others wait for it.
 // Ownership: the client owns the descriptor and makes it non-blocking.
@@ -74,7 +75,8 @@ class ControlClient : private FrameSink {
   absl::Mutex mutex_;
   FrameDecoder decoder_ ABSL_GUARDED_BY(mutex_);
   uint32_t sequence_ ABSL_GUARDED_BY(mutex_) = kNoSequence;
-  // The answer to sequence_, once it came; used by the sink, which runs inside Feed with the lock held.
+  // The answer to sequence_, once it came; used by the sink, which runs inside Feed with the lock
+  // held.
   std::optional<absl::StatusOr<Message>> answer_;
   uint32_t awaited_ = kNoSequence;
   std::string unattributed_;  // the host's last complaint that names no request

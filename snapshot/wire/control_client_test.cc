@@ -116,9 +116,11 @@ TEST(ControlClientTest, DetailsThatDoNotFitAreCutAndSaySo) {
   };
   Host host(std::move(handlers));
   ControlClient client(host.guest_fd);
-  const absl::Status status = client.SendResult(
-      {false, {std::string(50'000, 'a'), std::string(50'000, 'b'), "c", "d"}, std::string(90'000, 'e')},
-      kLong);
+  const absl::Status status =
+      client.SendResult({false,
+                         {std::string(50'000, 'a'), std::string(50'000, 'b'), "c", "d"},
+                         std::string(90'000, 'e')},
+                        kLong);
   ASSERT_TRUE(status.ok()) << status;
   ASSERT_EQ(received.details.size(), 2u);
   EXPECT_THAT(received.details[0], HasSubstr("(50000 bytes, cut)"));

@@ -116,10 +116,10 @@ void ControlServer::Dispatch(uint32_t sequence, Message message) {
 
 void ControlServer::OnHello(uint32_t sequence, const Hello& hello) {
   if (hello.protocol_version != kWireVersion) {
-    channel_->SendStatus(sequence, absl::FailedPreconditionError(absl::StrCat(
-                                       "the guest speaks protocol version ", hello.protocol_version,
-                                       ", the host version ", kWireVersion,
-                                       "; build both from the same sources")));
+    channel_->SendStatus(
+        sequence, absl::FailedPreconditionError(absl::StrCat(
+                      "the guest speaks protocol version ", hello.protocol_version,
+                      ", the host version ", kWireVersion, "; build both from the same sources")));
     return;
   }
   absl::StatusOr<HelloReply> reply = HelloReply{};
@@ -150,9 +150,9 @@ void ControlServer::OnRequest(uint32_t sequence, SnapshotRequest request) {
 
 std::optional<Responder> ControlServer::MakeResponder(uint32_t sequence, MessageType ok_answer) {
   if (channel_->Reserve()) return Responder(channel_, sequence, ok_answer);
-  channel_->SendStatus(
-      sequence, absl::ResourceExhaustedError(absl::StrCat(
-                    kMaxOutstandingRequests, " requests are unanswered; wait for an answer first")));
+  channel_->SendStatus(sequence, absl::ResourceExhaustedError(absl::StrCat(
+                                     kMaxOutstandingRequests,
+                                     " requests are unanswered; wait for an answer first")));
   return std::nullopt;
 }
 

@@ -56,33 +56,37 @@ class GuestEnd : public FrameSink {
 class ControlServerTest : public ::testing::Test {
  protected:
   ControlHandlers Handlers() {
-    return {.on_hello = [](const Hello&) { return HelloReply{1000, {}}; },
-            .on_capture =
-                [this](std::string tag, Responder responder) {
-                  tags.push_back(std::move(tag));
-                  responder.Reply(absl::OkStatus());
-                },
-            .on_watch =
-                [this](std::string symbol, const WatchRequestOptions&, Responder responder) {
-                  if (symbol == "defer") {
-                    deferred.push_back(std::move(responder));
-                  } else if (symbol == "drop") {
-                    // Falls out of scope unanswered.
-                  } else if (symbol == "typo") {
-                    responder.Reply(absl::NotFoundError("symbol 'typo' not found in vmlinux symtab"));
-                  } else {
-                    responder.Reply(absl::OkStatus());
-                  }
-                },
-            .on_result =
-                [this](const ScenarioResult& result) {
-                  results.push_back(result);
-                  return absl::OkStatus();
-                },
-            .on_log = {},
-            .on_ready = {},
-            .on_bye = {},
-            .on_bad_frame = {}};
+    return {
+        .on_hello =
+            [](const Hello&) {
+              return HelloReply{1000, {}};
+            },
+        .on_capture =
+            [this](std::string tag, Responder responder) {
+              tags.push_back(std::move(tag));
+              responder.Reply(absl::OkStatus());
+            },
+        .on_watch =
+            [this](std::string symbol, const WatchRequestOptions&, Responder responder) {
+              if (symbol == "defer") {
+                deferred.push_back(std::move(responder));
+              } else if (symbol == "drop") {
+                // Falls out of scope unanswered.
+              } else if (symbol == "typo") {
+                responder.Reply(absl::NotFoundError("symbol 'typo' not found in vmlinux symtab"));
+              } else {
+                responder.Reply(absl::OkStatus());
+              }
+            },
+        .on_result =
+            [this](const ScenarioResult& result) {
+              results.push_back(result);
+              return absl::OkStatus();
+            },
+        .on_log = {},
+        .on_ready = {},
+        .on_bye = {},
+        .on_bad_frame = {}};
   }
 
   std::string Watch(uint32_t sequence, std::string symbol) {
@@ -154,7 +158,8 @@ TEST_F(ControlServerTest, EveryMalformedRequestGetsANegativeReply) {
       {"truncated", Watch(50, std::string(90, 's')).substr(0, 60) + Watch(51, "next"), 50,
        "truncated"},
       {"field too long", repaired(kFrameHeaderBytes + 2, 0xff), 50, "says it has"},
-      {"missing field", fields(MessageType::kSnapshotRequest, FieldWriter()), 50, "without its field"},
+      {"missing field", fields(MessageType::kSnapshotRequest, FieldWriter()), 50,
+       "without its field"},
       {"wrong size",
        fields(MessageType::kSnapshotRequest, FieldWriter().U64(FieldTag::kRequestKind, 1)), 50,
        "must have 1 bytes"},
@@ -258,14 +263,15 @@ TEST_F(ControlServerTest, AReasonTooLongForAFrameIsCutAndSaysSo) {
   EXPECT_THAT(std::string(guest.Last().message()), HasSubstr("131072 bytes of reason, cut"));
 }
 
-// 100,000 mutations of valid frames, half of them with their checks repaired: the server survives each, keeps its
-// counters consistent, and answers the next good request.
+// 100,000 mutations of valid frames, half of them with their checks repaired: the server survives
+// each, keeps its counters consistent, and answers the next good request.
 TEST_F(ControlServerTest, SurvivesAHundredThousandMutations) {
   std::mt19937_64 random(1);
   const std::vector<std::string> seeds = {
       *EncodeMessage(1, Hello{.scenario = "Scenario", .guest_tsc = 1, .guest_monotonic_ns = 2}),
       *EncodeMessage(2, SnapshotRequest{SnapshotRequestKind::kCapture, "tag", {}}),
-      *EncodeMessage(3, SnapshotRequest{SnapshotRequestKind::kWatch, "scx_watchdog_timestamp", {1, 2}}),
+      *EncodeMessage(
+          3, SnapshotRequest{SnapshotRequestKind::kWatch, "scx_watchdog_timestamp", {1, 2}}),
       *EncodeMessage(4, ScenarioResult{false, {"one", "two"}, "why"}),
       *EncodeMessage(5, HelloReply{1, {{"k", "v"}}}),
       *EncodeMessage(6, Log{"text"}),

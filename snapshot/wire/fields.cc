@@ -41,18 +41,18 @@ FieldWriter& FieldWriter::Bytes(FieldTag tag, std::string_view value) {
 bool FieldReader::Next() {
   if (rest_.empty() || !status_.ok()) return false;
   if (rest_.size() < kFieldHeaderBytes) {
-    status_ = absl::InvalidArgumentError(
-        absl::StrCat("bad field: ", rest_.size(), " bytes are left, a field's header needs ",
-                     kFieldHeaderBytes));
+    status_ = absl::InvalidArgumentError(absl::StrCat("bad field: ", rest_.size(),
+                                                      " bytes are left, a field's header needs ",
+                                                      kFieldHeaderBytes));
     return false;
   }
   tag_ = LoadLittleEndian<uint16_t>(rest_.data());
   const uint32_t length = LoadLittleEndian<uint32_t>(rest_.data() + 2);
   rest_.remove_prefix(kFieldHeaderBytes);
   if (length > rest_.size()) {
-    status_ = absl::InvalidArgumentError(absl::StrCat("bad field: ", FieldName(tag_), " says it has ",
-                                                      length, " bytes, ", rest_.size(),
-                                                      " are left in the payload"));
+    status_ = absl::InvalidArgumentError(absl::StrCat("bad field: ", FieldName(tag_),
+                                                      " says it has ", length, " bytes, ",
+                                                      rest_.size(), " are left in the payload"));
     return false;
   }
   value_ = rest_.subspan(0, length);

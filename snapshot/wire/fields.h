@@ -8,7 +8,8 @@
 //   while (reader.Next()) { switch (reader.tag()) … }
 //   if (!reader.status().ok()) …   // a length that runs past the payload
 //
-// Threads: one at a time. Ownership: the writer owns its bytes; the reader and its views point into the payload.
+// Threads: one at a time. Ownership: the writer owns its bytes; the reader and its views point into
+// the payload.
 #ifndef WATCHSNAP_SNAPSHOT_WIRE_FIELDS_H_
 #define WATCHSNAP_SNAPSHOT_WIRE_FIELDS_H_
 
@@ -48,7 +49,8 @@ class FieldReader {
   const absl::Status& status() const { return status_; }
 
   uint16_t tag() const { return tag_; }
-  // The value of the current field in the shape asked for; INVALID_ARGUMENT if its length is another.
+  // The value of the current field in the shape asked for; INVALID_ARGUMENT if its length is
+  // another.
   absl::StatusOr<uint8_t> U8() const;
   absl::StatusOr<uint32_t> U32() const;
   absl::StatusOr<uint64_t> U64() const;

@@ -15,13 +15,13 @@
 
 namespace watchsnap {
 
-// Returns the whole frame. RESOURCE_EXHAUSTED if the payload is larger than kMaxPayloadBytes, INVALID_ARGUMENT if
-// a frame's header stands inside it.
+// Returns the whole frame. RESOURCE_EXHAUSTED if the payload is larger than kMaxPayloadBytes,
+// INVALID_ARGUMENT if a frame's header stands inside it.
 absl::StatusOr<std::string> EncodeFrame(MessageType type, uint32_t sequence,
                                         absl::Span<const uint8_t> payload);
 
-// True if `bytes` begins with the magic and a header whose own check holds. Needs kFrameCheckOffset bytes; fewer
-// are false.
+// True if `bytes` begins with the magic and a header whose own check holds. Needs kFrameCheckOffset
+// bytes; fewer are false.
 bool IsFrameHeader(absl::Span<const uint8_t> bytes);
 
 // Reads a header that IsFrameHeader accepted.
@@ -30,11 +30,13 @@ FrameHeader LoadFrameHeader(const uint8_t* bytes);
 // The frame check of a complete frame: its first kFrameCheckOffset bytes, then its payload.
 uint32_t ComputeFrameCheck(absl::Span<const uint8_t> frame);
 
-// The first position at or after `from` where a header accepted by IsFrameHeader starts, or bytes.size().
+// The first position at or after `from` where a header accepted by IsFrameHeader starts, or
+// bytes.size().
 size_t FindFrameHeader(absl::Span<const uint8_t> bytes, size_t from);
 
-// Recomputes both checks of a frame whose bytes were changed: for tests and fuzzers that want to reach behind
-// the checks. The payload length in the header is left as it is; frames shorter than a header are left alone.
+// Recomputes both checks of a frame whose bytes were changed: for tests and fuzzers that want to
+// reach behind the checks. The payload length in the header is left as it is; frames shorter than a
+// header are left alone.
 void RepairChecks(std::string& frame);
 
 }  // namespace watchsnap

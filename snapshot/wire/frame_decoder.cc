@@ -78,8 +78,8 @@ bool FrameDecoder::Step(FrameSink& sink) {
     return true;
   }
 
-  // A header inside this frame means that the sender began anew (wire_format.h). This comes before the frame check,
-  // so that the outcome is the same however the stream is split.
+  // A header inside this frame means that the sender began anew (wire_format.h). This comes before
+  // the frame check, so that the outcome is the same however the stream is split.
   const size_t total = kFrameHeaderBytes + header.payload_bytes;
   const auto here = pending.subspan(0, std::min(pending.size(), total));
   const size_t inner = FindFrameHeader(here, scanned_);
@@ -111,7 +111,8 @@ bool FrameDecoder::Step(FrameSink& sink) {
         absl::StrCat("version ", header.version, " is not spoken here; use version ",
                      kWireVersion));
   } else if (header.flags != 0) {
-    Bad(sink, header.sequence, absl::StrFormat("unknown flags 0x%04x; they must be 0", header.flags));
+    Bad(sink, header.sequence,
+        absl::StrFormat("unknown flags 0x%04x; they must be 0", header.flags));
   } else {
     ++counters_.frames;
     sink.OnFrame(Frame{header, here.subspan(kFrameHeaderBytes)});

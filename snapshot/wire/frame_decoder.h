@@ -3,14 +3,15 @@
 //   FrameDecoder decoder;
 //   decoder.Feed(bytes_from_the_port, sink);   // calls sink.OnFrame / sink.OnBadFrame, in order
 //
-// The result does not depend on how the stream is cut into Feed calls. Memory is one buffer of kMaxFrameBytes,
-// whatever the peer says. Work is linear in the bytes fed.
+// The result does not depend on how the stream is cut into Feed calls. Memory is one buffer of
+// kMaxFrameBytes, whatever the peer says. Work is linear in the bytes fed.
 //
-// What is checked here: magic, header check, length, version, flags, frame check, a frame cut short. What the
-// fields mean is messages.h. After a bad frame the decoder goes on at the next magic.
+// What is checked here: magic, header check, length, version, flags, frame check, a frame cut
+// short. What the fields mean is messages.h. After a bad frame the decoder goes on at the next
+// magic.
 //
-// Threads: one caller at a time. The spans given to the sink live until the sink returns; the sink must not feed
-// the same decoder.
+// Threads: one caller at a time. The spans given to the sink live until the sink returns; the sink
+// must not feed the same decoder.
 #ifndef WATCHSNAP_SNAPSHOT_WIRE_FRAME_DECODER_H_
 #define WATCHSNAP_SNAPSHOT_WIRE_FRAME_DECODER_H_
 
@@ -55,7 +56,8 @@ class FrameDecoder {
 
   void Feed(absl::Span<const uint8_t> bytes, FrameSink& sink);
 
-  // The stream ended or was reset (the port was closed): what is pending can never be completed, and is reported.
+  // The stream ended or was reset (the port was closed): what is pending can never be completed,
+  // and is reported.
   void EndOfStream(FrameSink& sink);
 
   const FrameDecoderCounters& counters() const { return counters_; }

@@ -40,7 +40,8 @@ class Recorder : public FrameSink {
 };
 
 std::string Request(uint32_t sequence, std::string subject = "jiffies_64") {
-  return *EncodeMessage(sequence, SnapshotRequest{SnapshotRequestKind::kWatch, std::move(subject), {}});
+  return *EncodeMessage(sequence,
+                        SnapshotRequest{SnapshotRequestKind::kWatch, std::move(subject), {}});
 }
 
 struct Outcome {
@@ -81,7 +82,8 @@ TEST(FrameDecoderTest, AFullSizedFrameFits) {
   const std::string payload(kMaxPayloadBytes, 'x');
   const std::string frame = *EncodeFrame(MessageType::kLog, 9, AsBytes(payload));
   ASSERT_EQ(frame.size(), kMaxFrameBytes);
-  EXPECT_THAT(Decode(frame + frame + Request(10)).events, ElementsAre("frame 9", "frame 9", "frame 10"));
+  EXPECT_THAT(Decode(frame + frame + Request(10)).events,
+              ElementsAre("frame 9", "frame 9", "frame 10"));
   EXPECT_FALSE(EncodeFrame(MessageType::kLog, 9, AsBytes(payload + "x")).ok());
 }
 
@@ -139,8 +141,9 @@ TEST(FrameDecoderTest, OtherVersionsAndFlagsAreRefused) {
   EXPECT_THAT(outcome.reasons[1], HasSubstr("flags 0x0001"));
 }
 
-// The sender died inside a frame and began anew. At every length of the stump the next frame is read as soon as its own
-// bytes are there, however many bytes the stump announced, and however the stream is split.
+// The sender died inside a frame and began anew. At every length of the stump the next frame is
+// read as soon as its own bytes are there, however many bytes the stump announced, and however the
+// stream is split.
 TEST(FrameDecoderTest, AFrameCutShortDoesNotSwallowTheNext) {
   const std::string cut_short = Request(1, std::string(500, 's'));
   for (size_t length = 1; length < cut_short.size(); ++length) {
@@ -177,7 +180,8 @@ TEST(FrameDecoderTest, EndOfStreamReportsWhatIsPendingAndStartsAfresh) {
   EXPECT_THAT(recorder.events, ElementsAre("bad 4", "frame 4"));
 }
 
-// Random streams of good frames, damaged frames and noise: the outcome does not depend on the splitting.
+// Random streams of good frames, damaged frames and noise: the outcome does not depend on the
+// splitting.
 TEST(FrameDecoderTest, OutcomeIsIndependentOfSplitting) {
   std::mt19937_64 random(20240811);
   for (int round = 0; round < 300; ++round) {

@@ -25,7 +25,8 @@ struct Encoder {
     return MessageType::kHelloReply;
   }
   MessageType operator()(const SnapshotRequest& m) const {
-    out.U8(FieldTag::kRequestKind, static_cast<uint8_t>(m.kind)).Bytes(FieldTag::kSubject, m.subject);
+    out.U8(FieldTag::kRequestKind, static_cast<uint8_t>(m.kind))
+        .Bytes(FieldTag::kSubject, m.subject);
     if (m.options.max_captures) out.U64(FieldTag::kMaxCaptures, *m.options.max_captures);
     if (m.options.max_frozen_permille) {
       out.U32(FieldTag::kMaxFrozenPermille, *m.options.max_frozen_permille);
@@ -54,8 +55,8 @@ struct Encoder {
   MessageType operator()(const Go&) const { return MessageType::kGo; }
 };
 
-// Everything a payload can say, each field at most once but for the repeated ones. Which of them a message needs
-// is decided afterwards, in one place per message.
+// Everything a payload can say, each field at most once but for the repeated ones. Which of them a
+// message needs is decided afterwards, in one place per message.
 struct Fields {
   std::optional<uint32_t> protocol_version, max_frozen_permille, status_code;
   std::optional<uint64_t> guest_tsc, guest_monotonic_ns, hold_ms, max_captures;
@@ -84,9 +85,9 @@ absl::Status SetOnce(const FieldReader& reader, std::optional<std::string>& to) 
 absl::Status ReadField(const FieldReader& reader, Fields& to, std::optional<std::string>& key) {
   const auto tag = static_cast<FieldTag>(reader.tag());
   if (key.has_value() && tag != FieldTag::kParameterValue) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("bad field: a parameter_key is followed by ", FieldName(reader.tag()),
-                     ", not by a parameter_value"));
+    return absl::InvalidArgumentError(absl::StrCat("bad field: a parameter_key is followed by ",
+                                                   FieldName(reader.tag()),
+                                                   ", not by a parameter_value"));
   }
   switch (tag) {
     case FieldTag::kProtocolVersion: return SetOnce(reader, reader.U32(), to.protocol_version);
@@ -118,7 +119,8 @@ absl::Status ReadField(const FieldReader& reader, Fields& to, std::optional<std:
       return absl::OkStatus();
     case FieldTag::kDetail:
       if (to.details.size() == kMaxRepeatedFields) {
-        return absl::InvalidArgumentError(absl::StrCat("more than ", kMaxRepeatedFields, " details"));
+        return absl::InvalidArgumentError(
+            absl::StrCat("more than ", kMaxRepeatedFields, " details"));
       }
       to.details.emplace_back(reader.Bytes());
       return absl::OkStatus();
@@ -160,8 +162,8 @@ absl::StatusOr<Message> ToSnapshotRequest(Fields& f) {
   if (!f.subject) return Missing(kType, FieldTag::kSubject);
   const auto kind = static_cast<SnapshotRequestKind>(*f.request_kind);
   if (kind != SnapshotRequestKind::kCapture && kind != SnapshotRequestKind::kWatch) {
-    return absl::InvalidArgumentError(absl::StrCat(
-        "request_kind must be 1 (capture) or 2 (watch), it is ", *f.request_kind));
+    return absl::InvalidArgumentError(
+        absl::StrCat("request_kind must be 1 (capture) or 2 (watch), it is ", *f.request_kind));
   }
   if (f.subject->empty()) {
     return absl::InvalidArgumentError(kind == SnapshotRequestKind::kWatch
@@ -209,8 +211,8 @@ absl::StatusOr<Message> DecodeMessage(const Frame& frame) {
   }
   absl::StatusOr<Fields> fields = ReadFields(frame.payload);
   if (!fields.ok()) {
-    return absl::Status(fields.status().code(), absl::StrCat(MessageTypeName(frame.header.type), ": ",
-                                                             fields.status().message()));
+    return absl::Status(fields.status().code(), absl::StrCat(MessageTypeName(frame.header.type),
+                                                             ": ", fields.status().message()));
   }
   Fields& f = *fields;
   switch (type) {

@@ -1,4 +1,5 @@
-// What is said over the control channel: one struct a message, encoded to a frame and decoded from one.
+// What is said over the control channel: one struct a message, encoded to a frame and decoded from
+// one.
 //
 //   guest                                         host
 //     Hello{scenario, clocks}          ──────▶
@@ -12,12 +13,13 @@
 //                                      ◀──────    SnapshotReply{ok}
 //     Bye{}                            ──────▶
 //
-// An answer carries the sequence of its request. Anything the host cannot accept is answered by a SnapshotReply
-// with ok = false. Strings are bytes: they are carried whole and unchanged, or the message is refused.
+// An answer carries the sequence of its request. Anything the host cannot accept is answered by a
+// SnapshotReply with ok = false. Strings are bytes: they are carried whole and unchanged, or the
+// message is refused.
 //
 // Threads: free functions without state. Memory of a decoded message is bounded by the frame limit.
-// Errors: Encode fails as EncodeFrame does; DecodeMessage with INVALID_ARGUMENT, or UNIMPLEMENTED for a type that
-// this side does not know, and says which field is wrong.
+// Errors: Encode fails as EncodeFrame does; DecodeMessage with INVALID_ARGUMENT, or UNIMPLEMENTED
+// for a type that this side does not know, and says which field is wrong.
 #ifndef WATCHSNAP_SNAPSHOT_WIRE_MESSAGES_H_
 #define WATCHSNAP_SNAPSHOT_WIRE_MESSAGES_H_
 

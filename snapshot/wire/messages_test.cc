@@ -48,22 +48,23 @@ TEST(MessagesTest, HelloReplyRoundTrip) {
 }
 
 TEST(MessagesTest, RequestsOfAnyLengthAreKeptByteForByte) {
-  for (const size_t length : {size_t{1}, size_t{63}, size_t{64}, size_t{65}, size_t{255}, size_t{256},
-                              size_t{4096}, kMaxSubjectBytes}) {
+  for (const size_t length : {size_t{1}, size_t{63}, size_t{64}, size_t{65}, size_t{255},
+                              size_t{256}, size_t{4096}, kMaxSubjectBytes}) {
     std::string symbol(length, '\0');
     for (size_t i = 0; i < length; ++i) symbol[i] = static_cast<char>(i * 7);
-    const SnapshotRequest request = RoundTrip(
-        SnapshotRequest{SnapshotRequestKind::kWatch, symbol, {.max_captures = 5, .max_frozen_permille = 100}});
+    const SnapshotRequest request = RoundTrip(SnapshotRequest{
+        SnapshotRequestKind::kWatch, symbol, {.max_captures = 5, .max_frozen_permille = 100}});
     EXPECT_EQ(request.kind, SnapshotRequestKind::kWatch);
     EXPECT_EQ(request.subject, symbol);
     EXPECT_EQ(request.options.max_captures, 5u);
     EXPECT_EQ(request.options.max_frozen_permille, 100u);
   }
-  EXPECT_EQ(EncodeMessage(1, SnapshotRequest{SnapshotRequestKind::kWatch,
-                                             std::string(kMaxPayloadBytes, 'x'), {}})
-                .status()
-                .code(),
-            absl::StatusCode::kResourceExhausted);
+  EXPECT_EQ(
+      EncodeMessage(
+          1, SnapshotRequest{SnapshotRequestKind::kWatch, std::string(kMaxPayloadBytes, 'x'), {}})
+          .status()
+          .code(),
+      absl::StatusCode::kResourceExhausted);
 }
 
 TEST(MessagesTest, AbsentOptionsStayAbsent) {
@@ -73,7 +74,8 @@ TEST(MessagesTest, AbsentOptionsStayAbsent) {
 }
 
 TEST(MessagesTest, ReasonsAndCodesComeBackUnchanged) {
-  const absl::Status status = absl::NotFoundError("symbol 'jiffys\xff\n' not found in vmlinux symtab");
+  const absl::Status status =
+      absl::NotFoundError("symbol 'jiffys\xff\n' not found in vmlinux symtab");
   EXPECT_EQ(RoundTrip(SnapshotReply::FromStatus(status)).ToStatus(), status);
   EXPECT_TRUE(RoundTrip(SnapshotReply::FromStatus(absl::OkStatus())).ToStatus().ok());
 }
@@ -120,8 +122,8 @@ TEST(MessagesTest, EveryKindOfBadMessageIsRefusedInWords) {
   expect(kRequest, FieldWriter().U8(FieldTag::kRequestKind, 2).Bytes(FieldTag::kSubject, ""),
          "needs a symbol");
   expect(kRequest, FieldWriter().U32(FieldTag::kRequestKind, 2), "must have 1 bytes, it has 4");
-  expect(kRequest,
-         FieldWriter().Bytes(FieldTag::kSubject, "a").Bytes(FieldTag::kSubject, "b"), "twice");
+  expect(kRequest, FieldWriter().Bytes(FieldTag::kSubject, "a").Bytes(FieldTag::kSubject, "b"),
+         "twice");
   expect(MessageType::kHello, FieldWriter().Bytes(FieldTag::kScenario, "s"), "protocol_version");
   expect(MessageType::kHelloReply, FieldWriter(), "hold_ms");
   expect(MessageType::kHelloReply, FieldWriter().Bytes(FieldTag::kParameterKey, "k"),

@@ -19,7 +19,8 @@ std::string EncodeAnswer(uint32_t sequence, const Message& message) {
     refusal.reason = absl::StrCat(std::string_view(reply->reason).substr(0, kMaxSubjectBytes - 100),
                                   "… (", reply->reason.size(), " bytes of reason, cut)");
   } else {
-    refusal.reason = absl::StrCat("the host's answer could not be sent: ", frame.status().message());
+    refusal.reason =
+        absl::StrCat("the host's answer could not be sent: ", frame.status().message());
   }
   frame = EncodeMessage(sequence, refusal);
   if (frame.ok()) return *std::move(frame);
@@ -37,10 +38,9 @@ bool IsNegative(const Message& message) {
 void ReplyChannel::Send(uint32_t sequence, const Message& message) {
   const std::string frame = EncodeAnswer(sequence, message);
   const auto* bytes = reinterpret_cast<const uint8_t*>(frame.data());
-  const bool negative =
-      IsNegative(message) ||
-      (!std::holds_alternative<SnapshotReply>(message) &&
-       bytes[kTypeOffset] == static_cast<uint8_t>(MessageType::kSnapshotReply));
+  const bool negative = IsNegative(message) ||
+                        (!std::holds_alternative<SnapshotReply>(message) &&
+                         bytes[kTypeOffset] == static_cast<uint8_t>(MessageType::kSnapshotReply));
   absl::MutexLock lock(&mutex_);
   ++(negative ? counters_.replies_error : counters_.replies_ok);
   if (!sink_ || !sink_(absl::MakeConstSpan(bytes, frame.size())).ok()) ++counters_.replies_lost;

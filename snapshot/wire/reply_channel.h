@@ -1,5 +1,5 @@
-// The part of a ControlServer that its Responders share with it: the byte sink, one writer at a time, and the counters.
-// Private to control_server.cc and its Responders. Any thread.
+// The part of a ControlServer that its Responders share with it: the byte sink, one writer at a
+// time, and the counters. Private to control_server.cc and its Responders. Any thread.
 #ifndef WATCHSNAP_SNAPSHOT_WIRE_REPLY_CHANNEL_H_
 #define WATCHSNAP_SNAPSHOT_WIRE_REPLY_CHANNEL_H_
 
@@ -18,7 +18,8 @@ class ReplyChannel {
  public:
   explicit ReplyChannel(ByteSink sink) : sink_(std::move(sink)) {}
 
-  // Sends an answer. A positive `message` that cannot be encoded becomes a negative answer that says why.
+  // Sends an answer. A positive `message` that cannot be encoded becomes a negative answer that
+  // says why.
   void Send(uint32_t sequence, const Message& message) ABSL_LOCKS_EXCLUDED(mutex_);
   void SendStatus(uint32_t sequence, const absl::Status& status) {
     Send(sequence, SnapshotReply::FromStatus(status));
@@ -32,7 +33,8 @@ class ReplyChannel {
   void Close() ABSL_LOCKS_EXCLUDED(mutex_);
 
   // Takes the decoder's counts over, so that counters() may be read from any thread.
-  void SetDecoded(const FrameDecoderCounters& decoded, uint64_t refused) ABSL_LOCKS_EXCLUDED(mutex_);
+  void SetDecoded(const FrameDecoderCounters& decoded, uint64_t refused)
+      ABSL_LOCKS_EXCLUDED(mutex_);
   ControlCounters counters() const ABSL_LOCKS_EXCLUDED(mutex_);
 
  private:

@@ -3,9 +3,9 @@
 //   ./bazelw build --config=fuzz //snapshot/wire:wire_fuzz
 //   bazel-bin/snapshot/wire/wire_fuzz -max_len=4096 -max_total_time=60
 //
-// The input is a stream of bytes from the guest. Its first byte says how the rest is cut into reads, and whether the
-// checks are repaired first, so that the fuzzer also reaches what lies behind them. After each input a good
-// request must still be answered.
+// The input is a stream of bytes from the guest. Its first byte says how the rest is cut into
+// reads, and whether the checks are repaired first, so that the fuzzer also reaches what lies
+// behind them. After each input a good request must still be answered.
 #include <cstddef>
 #include <cstdint>
 #include <string>
