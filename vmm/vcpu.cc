@@ -13,6 +13,7 @@
 #include "absl/log/log.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "vmm/kvm_flexible.h"
 
 namespace watchsnap {
 namespace {
@@ -110,15 +111,14 @@ absl::Status Vcpu::SetGuestDebug(const kvm_guest_debug& debug) {
 }
 
 absl::StatusOr<uint64_t> Vcpu::ReadMsr(uint32_t index) {
-  alignas(kvm_msrs) uint8_t buffer[sizeof(kvm_msrs) + sizeof(kvm_msr_entry)] = {};
-  auto* msrs = reinterpret_cast<kvm_msrs*>(buffer);
-  msrs->nmsrs = 1;
-  msrs->entries[0].index = index;
-  if (ioctl(fd_, KVM_GET_MSRS, msrs) != 1) {
+  kvm_msr_entry wanted = {};
+  wanted.index = index;
+  KvmFlexible<kvm_msr_entry> msrs(absl::MakeConstSpan(&wanted, 1));
+  if (ioctl(fd_, kKvmGetMsrs, msrs.data()) != 1) {
     return absl::ErrnoToStatus(errno != 0 ? errno : EINVAL,
                                absl::StrFormat("KVM_GET_MSRS %#x on vCPU %d", index, index_));
   }
-  return msrs->entries[0].data;
+  return msrs.entry(0).data;
 }
 
 void Vcpu::Loop(PauseBarrier* barrier, VcpuExitObserver* observer) {

@@ -6,11 +6,11 @@
 #include <unistd.h>
 
 #include <cerrno>
-#include <cstring>
 
 #include "absl/log/log.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "vmm/kvm_flexible.h"
 #include "vmm/x86_64/layout.h"
 
 namespace watchsnap {
@@ -159,14 +159,14 @@ int Vm::Capability(int capability) const {
 }
 
 absl::StatusOr<std::vector<kvm_cpuid_entry2>> Vm::SupportedCpuid() const {
-  constexpr uint32_t kEntries = 256;
-  std::vector<uint8_t> buffer(sizeof(kvm_cpuid2) + kEntries * sizeof(kvm_cpuid_entry2));
-  auto* cpuid = reinterpret_cast<kvm_cpuid2*>(buffer.data());
-  cpuid->nent = kEntries;
-  if (ioctl(kvm_fd_, KVM_GET_SUPPORTED_CPUID, cpuid) != 0) {
+  constexpr size_t kRoom = 256;
+  KvmFlexible<kvm_cpuid_entry2> cpuid(std::vector<kvm_cpuid_entry2>(kRoom, kvm_cpuid_entry2{}));
+  if (ioctl(kvm_fd_, kKvmGetSupportedCpuid, cpuid.data()) != 0) {
     return absl::ErrnoToStatus(errno, "KVM_GET_SUPPORTED_CPUID");
   }
-  return std::vector<kvm_cpuid_entry2>(cpuid->entries, cpuid->entries + cpuid->nent);
+  std::vector<kvm_cpuid_entry2> entries;
+  for (uint32_t i = 0; i < cpuid.count(); ++i) entries.push_back(cpuid.entry(i));
+  return entries;
 }
 
 absl::Status Vm::MapMemory(const GuestMemory& memory) {
@@ -187,12 +187,8 @@ absl::Status Vm::MapMemory(const GuestMemory& memory) {
 }
 
 absl::Status Vm::CommitRoutes() {
-  std::vector<uint8_t> buffer(sizeof(kvm_irq_routing) +
-                              routes_.size() * sizeof(kvm_irq_routing_entry));
-  auto* table = reinterpret_cast<kvm_irq_routing*>(buffer.data());
-  table->nr = static_cast<uint32_t>(routes_.size());
-  std::memcpy(table->entries, routes_.data(), routes_.size() * sizeof(kvm_irq_routing_entry));
-  if (ioctl(fd_, KVM_SET_GSI_ROUTING, table) != 0) {
+  KvmFlexible<kvm_irq_routing_entry> table(routes_);
+  if (ioctl(fd_, kKvmSetGsiRouting, table.data()) != 0) {
     return absl::ErrnoToStatus(errno, absl::StrCat("KVM_SET_GSI_ROUTING of ", routes_.size(),
                                                    " entries"));
   }

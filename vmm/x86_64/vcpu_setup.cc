@@ -4,9 +4,9 @@
 #include <sys/ioctl.h>
 
 #include <cerrno>
-#include <cstring>
 
 #include "absl/strings/str_cat.h"
+#include "vmm/kvm_flexible.h"
 #include "vmm/x86_64/cpu_state.h"
 #include "vmm/x86_64/cpuid.h"
 
@@ -30,11 +30,10 @@ absl::Status SetCpuid(Vm& vm, const CpuTopology& topology, Vcpu& vcpu) {
   const int khz = ioctl(vcpu.fd(), KVM_GET_TSC_KHZ, 0);
   if (khz > 0) options.tsc_khz = static_cast<uint32_t>(khz);
   const std::vector<kvm_cpuid_entry2> entries = GuestCpuid(*supported, options, vcpu.index());
-  std::vector<uint8_t> buffer(sizeof(kvm_cpuid2) + entries.size() * sizeof(kvm_cpuid_entry2));
-  auto* cpuid = reinterpret_cast<kvm_cpuid2*>(buffer.data());
-  cpuid->nent = static_cast<uint32_t>(entries.size());
-  std::memcpy(cpuid->entries, entries.data(), entries.size() * sizeof(kvm_cpuid_entry2));
-  if (ioctl(vcpu.fd(), KVM_SET_CPUID2, cpuid) != 0) return Failed("KVM_SET_CPUID2", vcpu.index());
+  KvmFlexible<kvm_cpuid_entry2> cpuid(entries);
+  if (ioctl(vcpu.fd(), kKvmSetCpuid2, cpuid.data()) != 0) {
+    return Failed("KVM_SET_CPUID2", vcpu.index());
+  }
   return absl::OkStatus();
 }
 
@@ -42,12 +41,9 @@ absl::Status SetFpuAndMsrs(Vcpu& vcpu) {
   const kvm_fpu fpu = InitialFpu();
   if (ioctl(vcpu.fd(), KVM_SET_FPU, &fpu) != 0) return Failed("KVM_SET_FPU", vcpu.index());
   const std::vector<kvm_msr_entry> entries = InitialMsrs();
-  std::vector<uint8_t> buffer(sizeof(kvm_msrs) + entries.size() * sizeof(kvm_msr_entry));
-  auto* msrs = reinterpret_cast<kvm_msrs*>(buffer.data());
-  msrs->nmsrs = static_cast<uint32_t>(entries.size());
-  std::memcpy(msrs->entries, entries.data(), entries.size() * sizeof(kvm_msr_entry));
+  KvmFlexible<kvm_msr_entry> msrs(entries);
   // KVM stops at the first MSR it does not know; those here only describe what is so anyway.
-  if (ioctl(vcpu.fd(), KVM_SET_MSRS, msrs) < 0) return Failed("KVM_SET_MSRS", vcpu.index());
+  if (ioctl(vcpu.fd(), kKvmSetMsrs, msrs.data()) < 0) return Failed("KVM_SET_MSRS", vcpu.index());
   return absl::OkStatus();
 }
 
