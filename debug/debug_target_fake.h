@@ -107,7 +107,7 @@ class DebugTargetFake : public DebugTarget {
     return it->second.data() + offset;
   }
   const VcpuRegisters& Registers(int vcpu) override { return vcpus_[vcpu].saved; }
-  void SaveRegisters(int vcpu) override {}
+  void SaveRegisters(int) override {}
 
  private:
   struct FakeVcpu {

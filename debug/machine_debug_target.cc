@@ -20,19 +20,19 @@ constexpr uint64_t kPageSize = 4096;
 // PTI_PGTABLE_SWITCH_BIT); the user's tables lack the kernel's data.
 constexpr uint64_t kUserTablesBit = 1u << 12;
 
-// The guest-physical address of `kva`, by the page tables of `registers`.
-std::optional<uint64_t> Translate(const GuestMemory& memory, const VcpuRegisters& registers,
-                                  uint64_t kva) {
+// The host address of [kva, kva + length), within one page, by the page tables of `registers`.
+uint8_t* Translate(const GuestMemory& memory, const VcpuRegisters& registers, uint64_t kva,
+                   uint64_t length) {
   PagingState paging = {.cr0 = registers.sregs.cr0,
                         .cr3 = registers.sregs.cr3,
                         .cr4 = registers.sregs.cr4,
                         .efer = registers.sregs.efer};
-  std::optional<uint64_t> gpa = TranslateVirtual(memory, paging, kva);
-  if (!gpa.has_value() && (paging.cr3 & kUserTablesBit) != 0 && registers.user_mode()) {
+  std::optional<Translation> found = TranslateVirtual(memory, paging, kva);
+  if (!found.has_value() && (paging.cr3 & kUserTablesBit) != 0 && registers.user_mode()) {
     paging.cr3 &= ~kUserTablesBit;
-    gpa = TranslateVirtual(memory, paging, kva);
+    found = TranslateVirtual(memory, paging, kva);
   }
-  return gpa;
+  return found.has_value() ? memory.HostAddress(found->gpa, length) : nullptr;
 }
 
 }  // namespace
@@ -73,8 +73,7 @@ uint8_t* MachineDebugTarget::HostAddress(int vcpu, uint64_t kva, uint64_t length
   uint8_t* first = nullptr;
   for (uint64_t done = 0; done < length;) {
     const uint64_t in_page = std::min(length - done, kPageSize - (kva + done) % kPageSize);
-    const std::optional<uint64_t> gpa = Translate(machine_->memory(), registers, kva + done);
-    uint8_t* host = gpa.has_value() ? machine_->memory().HostAddress(*gpa, in_page) : nullptr;
+    uint8_t* host = Translate(machine_->memory(), registers, kva + done, in_page);
     if (host == nullptr || (first != nullptr && host != first + done)) return nullptr;
     if (first == nullptr) first = host;
     done += in_page;
