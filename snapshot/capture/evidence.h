@@ -1,0 +1,78 @@
+// CaptureEvidence: what is copied while the guest is frozen, and nothing else. Rendering into a Report
+// happens later, from these bytes, on the renderer's thread.
+//
+// Buffers are made once, sized for the machine's vCPUs; filling one allocates nothing.
+// Units: `*_ns` are CLOCK_MONOTONIC of the host, `host_counter` is the host's time-stamp counter.
+#ifndef WATCHSNAP_SNAPSHOT_CAPTURE_EVIDENCE_H_
+#define WATCHSNAP_SNAPSHOT_CAPTURE_EVIDENCE_H_
+
+#include <cstdint>
+#include <deque>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/synchronization/mutex.h"
+#include "absl/time/time.h"
+#include "debug/debug_device.h"
+#include "vmm/x86_64/registers.h"
+
+namespace watchsnap {
+
+enum class CaptureKind { kWatch, kSnapshot, kFinal };
+
+struct HitEvidence {
+  int watch = -1;  // index in the coordinator's table
+  WatchHit hit;
+  int64_t exit_ns = 0;  // when the vCPU came out of the guest
+};
+
+struct CaptureEvidence {
+  CaptureKind kind = CaptureKind::kWatch;
+  std::string tag;     // of a capture that no watch triggered
+  int leader = -1;     // the vCPU that led the freeze; -1: another thread
+  int hit_count = 0;   // several: vCPUs that hit at once, or several slots of one exit
+  std::vector<HitEvidence> hits;         // capacity for every vCPU's
+  std::vector<VcpuRegisters> registers;  // by vCPU
+  uint64_t host_counter = 0;             // at the leader's exit
+  int64_t start_ns = 0;     // the leader came out of the guest, or the freeze was asked for
+  int64_t frozen_ns = 0;    // all had parked
+  int64_t evidence_ns = 0;  // all was copied
+  int64_t thawed_ns = 0;    // all were let go
+};
+
+// A fixed set of buffers going round: free → filled by a leader → queued → rendered → free.
+// Threads: any. The lock is held for a few instructions only, and never during a freeze.
+class EvidencePool {
+ public:
+  EvidencePool(int buffers, int vcpus);
+
+  // A free buffer, or nullptr if the renderer has all of them.
+  CaptureEvidence* TryAcquire();
+  // Gives back a buffer that was acquired and not submitted.
+  void Release(CaptureEvidence* evidence);
+  // Hands a filled buffer to the renderer, in order.
+  void Submit(CaptureEvidence* evidence);
+  // The renderer's side: the next filled buffer; nullptr once closed and empty.
+  CaptureEvidence* Take();
+  // Gives back a buffer that Take handed out.
+  void Rendered(CaptureEvidence* evidence);
+  // After this Take returns what is queued, then nullptr.
+  void Close();
+  // Waits until everything submitted has been rendered.
+  void Drain();
+
+ private:
+  const int vcpus_;
+  std::vector<std::unique_ptr<CaptureEvidence>> buffers_;
+  absl::Mutex mutex_;
+  std::vector<CaptureEvidence*> free_ ABSL_GUARDED_BY(mutex_);
+  std::deque<CaptureEvidence*> queue_ ABSL_GUARDED_BY(mutex_);
+  int rendering_ ABSL_GUARDED_BY(mutex_) = 0;
+  bool closed_ ABSL_GUARDED_BY(mutex_) = false;
+};
+
+}  // namespace watchsnap
+
+#endif  // WATCHSNAP_SNAPSHOT_CAPTURE_EVIDENCE_H_

@@ -1,0 +1,205 @@
+#include "snapshot/capture/freeze_coordinator.h"
+
+#include <time.h>
+
+#include "absl/log/check.h"
+#include "absl/log/log.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "absl/time/clock.h"
+#include "vmm/x86_64/host_counter.h"
+
+namespace watchsnap {
+namespace {
+
+int64_t NowNs() {
+  timespec now;
+  clock_gettime(CLOCK_MONOTONIC, &now);
+  return int64_t{now.tv_sec} * 1'000'000'000 + now.tv_nsec;
+}
+
+}  // namespace
+
+FreezeCoordinator::FreezeCoordinator(PauseBarrier* barrier, DebugTarget* target, EvidencePool* pool,
+                                     Options options)
+    : barrier_(barrier),
+      target_(target),
+      pool_(pool),
+      options_(options),
+      pending_(target->vcpu_count()) {}
+
+absl::StatusOr<int> FreezeCoordinator::Add(const WatchDescription& description,
+                                           const WatchOptions& options) {
+  CHECK_NE(description.address, 0u) << "a watch of address 0";
+  int index = 0;
+  const int count = watch_count();
+  while (index < count && watches_[index].address.load() != 0) ++index;
+  if (index == kMaxWatches) {
+    return absl::ResourceExhaustedError(
+        absl::StrCat("all ", kMaxWatches, " entries of the watch table are taken"));
+  }
+  Watch& watch = watches_[index];
+  watch.description = description;
+  watch.options = options;
+  watch.budget.set_permille(options.max_frozen_permille);
+  watch.hits = watch.admitted = watch.captured = watch.suppressed = watch.lost = 0;
+  watch.said_suppressed = false;
+  watch.address.store(description.address, std::memory_order_release);
+  if (index == count) watch_count_.store(count + 1, std::memory_order_release);
+  return index;
+}
+
+void FreezeCoordinator::Remove(int watch) { watches_[watch].address.store(0); }
+
+int FreezeCoordinator::FindWatch(uint64_t address) const {
+  const int count = watch_count();
+  for (int i = 0; i < count; ++i) {
+    if (watches_[i].address.load(std::memory_order_acquire) == address) return i;
+  }
+  return -1;
+}
+
+void FreezeCoordinator::Suppress(Watch& watch) {
+  watch.suppressed.fetch_add(1);
+  if (watch.said_suppressed.exchange(true)) return;
+  LOG(WARNING) << "watch " << watch.description.symbol << ": past its budget of "
+               << watch.options.max_captures << " captures or "
+               << watch.options.max_frozen_permille
+               << "/1000 of the time frozen; further hits are counted as suppressed";
+}
+
+void FreezeCoordinator::Admit(const WatchHits& hits, Pending& pending, int64_t now_ns) {
+  pending.count = 0;
+  for (int i = 0; i < hits.count; ++i) {
+    const int index = FindWatch(hits.hits[i].address);
+    if (index < 0) continue;  // disarmed a moment ago
+    Watch& watch = watches_[index];
+    watch.hits.fetch_add(1);
+    if (watch.admitted.load() >= watch.options.max_captures || !watch.budget.Allows(now_ns)) {
+      Suppress(watch);
+      continue;
+    }
+    watch.admitted.fetch_add(1);
+    pending.hits[pending.count++] = {.watch = index, .hit = hits.hits[i], .exit_ns = now_ns};
+  }
+}
+
+CaptureEvidence* FreezeCoordinator::AcquireBuffer(int vcpu) {
+  CaptureEvidence* evidence = pool_->TryAcquire();
+  if (evidence != nullptr) return evidence;
+  // The renderer is behind. Nothing is frozen here; park for others meanwhile.
+  const absl::Time until = absl::Now() + options_.buffer_wait;
+  while (evidence == nullptr && absl::Now() < until) {
+    absl::SleepFor(absl::Microseconds(200));
+    barrier_->Park(vcpu);
+    evidence = pool_->TryAcquire();
+  }
+  return evidence;
+}
+
+void FreezeCoordinator::OnHits(int vcpu, const WatchHits& hits) {
+  const int64_t start_ns = NowNs();
+  const uint64_t counter = HostCounter();
+  Pending& pending = pending_[vcpu];
+  Admit(hits, pending, start_ns);
+  if (pending.count == 0) return;
+  CaptureEvidence* evidence = AcquireBuffer(vcpu);
+  if (evidence == nullptr) {
+    for (int i = 0; i < pending.count; ++i) Suppress(watches_[pending.hits[i].watch]);
+    return;
+  }
+  pending.waiting.store(true);
+  for (;;) {
+    absl::StatusOr<FrozenVcpus> frozen = barrier_->TryLead(vcpu, options_.freeze_deadline);
+    if (frozen.ok()) {
+      evidence->kind = CaptureKind::kWatch;
+      evidence->leader = vcpu;
+      evidence->host_counter = counter;
+      evidence->start_ns = start_ns;
+      CopyEvidence(*evidence);
+      Finish(evidence, *std::move(frozen));
+      return;
+    }
+    if (!absl::IsUnavailable(frozen.status())) {
+      pending.waiting.store(false);
+      LOG(ERROR) << frozen.status();
+      for (int i = 0; i < pending.count; ++i) watches_[pending.hits[i].watch].lost.fetch_add(1);
+      pool_->Release(evidence);
+      return;
+    }
+    barrier_->Park(vcpu);
+    if (!pending.waiting.load()) {  // the leader took these hits along
+      pool_->Release(evidence);
+      return;
+    }
+  }
+}
+
+void FreezeCoordinator::CopyEvidence(CaptureEvidence& evidence) {
+  evidence.frozen_ns = NowNs();
+  for (size_t i = 0; i < evidence.registers.size(); ++i) {
+    evidence.registers[i] = target_->Registers(static_cast<int>(i));
+  }
+  if (evidence.kind == CaptureKind::kWatch) {
+    // The leader's own first, then those of vCPUs that hit at the same time and parked.
+    auto take = [&evidence](Pending& pending) {
+      if (!pending.waiting.load()) return;
+      for (int i = 0; i < pending.count; ++i) evidence.hits[evidence.hit_count++] = pending.hits[i];
+      pending.waiting.store(false);
+    };
+    take(pending_[evidence.leader]);
+    for (Pending& pending : pending_) take(pending);
+  }
+  evidence.evidence_ns = NowNs();
+}
+
+void FreezeCoordinator::Finish(CaptureEvidence* evidence, FrozenVcpus frozen) {
+  frozen.Thaw();
+  evidence->thawed_ns = NowNs();
+  const int64_t pause = evidence->thawed_ns - evidence->start_ns;
+  // A freeze of several hits is charged to each watch concerned once.
+  for (int i = 0; i < evidence->hit_count; ++i) {
+    bool charged = false;
+    for (int j = 0; j < i; ++j) charged |= evidence->hits[j].watch == evidence->hits[i].watch;
+    if (!charged) watches_[evidence->hits[i].watch].budget.Spend(evidence->thawed_ns, pause);
+  }
+  pool_->Submit(evidence);
+}
+
+absl::Status FreezeCoordinator::Capture(CaptureKind kind, std::string_view tag) {
+  CaptureEvidence* evidence = pool_->TryAcquire();
+  const absl::Time until = absl::Now() + options_.buffer_wait;
+  while (evidence == nullptr && absl::Now() < until) {
+    absl::SleepFor(absl::Milliseconds(1));
+    evidence = pool_->TryAcquire();
+  }
+  if (evidence == nullptr) {
+    return absl::ResourceExhaustedError(absl::StrCat(
+        "capture '", tag, "': the renderer is behind and has all evidence buffers; take fewer captures"));
+  }
+  evidence->kind = kind;
+  evidence->tag = std::string(tag);
+  evidence->host_counter = HostCounter();
+  evidence->start_ns = NowNs();
+  absl::StatusOr<FrozenVcpus> frozen = barrier_->Freeze(options_.freeze_deadline);
+  if (!frozen.ok()) {
+    pool_->Release(evidence);
+    return frozen.status();
+  }
+  CopyEvidence(*evidence);
+  Finish(evidence, *std::move(frozen));
+  return absl::OkStatus();
+}
+
+WatchCounters FreezeCoordinator::counters(int index) const {
+  const Watch& watch = watches_[index];
+  WatchCounters counters;
+  counters.armed = 1;
+  counters.hits = watch.hits.load();
+  counters.captured = watch.captured.load();
+  counters.suppressed = watch.suppressed.load();
+  counters.lost = watch.lost.load();
+  return counters;
+}
+
+}  // namespace watchsnap

@@ -1,0 +1,118 @@
+// FreezeCoordinator: what happens when a watch is hit.
+//
+// The vCPU thread that hits leads: budget → a free evidence buffer → freeze the others → copy
+// registers and hits → thaw → queue the buffer for the renderer. Nothing is allocated, formatted or
+// looked up between freeze and thaw, and nothing is handed to another thread there (a hand-over
+// costs more than two debug exits). vCPUs that hit while another leads park, and their hits become
+// part of that freeze: each hit is reported, marked as sharing it.
+//
+// Accounting. Every hit is counted once, and at the end (after EvidencePool::Drain)
+//   hits = captured + coalesced + suppressed + lost
+// suppressed: past the budget; lost: the freeze failed, or the report could not be kept; coalesced stays
+// 0 here: hits that share a freeze are each captured.
+//
+// Threads: OnHits on vCPU threads; Add, Remove, Capture from one coordinator thread at a time;
+// counters from any.
+#ifndef WATCHSNAP_SNAPSHOT_CAPTURE_FREEZE_COORDINATOR_H_
+#define WATCHSNAP_SNAPSHOT_CAPTURE_FREEZE_COORDINATOR_H_
+
+#include <array>
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "debug/debug_device.h"
+#include "debug/hit_sink.h"
+#include "snapshot/capture/evidence.h"
+#include "snapshot/capture/frozen_budget.h"
+#include "snapshot/report/watch_counters.h"
+#include "snapshot/watch_options.h"
+#include "vmm/pause_barrier.h"
+
+namespace watchsnap {
+
+// What the renderer needs to know of a watch.
+struct WatchDescription {
+  std::string symbol;
+  uint64_t address = 0;  // run-time KVA
+  uint32_t watched_bytes = 0;
+  uint64_t symbol_bytes = 0;
+};
+
+class FreezeCoordinator : public HitSink {
+ public:
+  struct Options {
+    absl::Duration freeze_deadline = absl::Seconds(2);
+    // How long a vCPU that hit may wait, outside any freeze, for the renderer to free a buffer before its hit
+    // counts as suppressed.
+    absl::Duration buffer_wait = absl::Seconds(1);
+  };
+  // All stay the caller's and outlive the vCPUs.
+  FreezeCoordinator(PauseBarrier* barrier, DebugTarget* target, EvidencePool* pool, Options options);
+
+  // Announces a watch *before* it is armed, so that its first hit finds it; returns its index.
+  // ResourceExhausted past the table's 64 entries.
+  absl::StatusOr<int> Add(const WatchDescription& description, const WatchOptions& options);
+  // Takes back a watch that could not be armed, or was disarmed; its counters stay until the index is
+  // used again.
+  void Remove(int watch);
+
+  void OnHits(int vcpu, const WatchHits& hits) override;
+
+  // A capture that no watch triggered. Not on a vCPU thread. Returns once the guest runs again.
+  absl::Status Capture(CaptureKind kind, std::string_view tag);
+
+  const WatchDescription& description(int watch) const { return watches_[watch].description; }
+  int watch_count() const { return watch_count_.load(std::memory_order_acquire); }
+  WatchCounters counters(int watch) const;
+  // By the renderer: the report of a hit of `watch` was kept, or could not be.
+  void CountCaptured(int watch) { watches_[watch].captured.fetch_add(1); }
+  void CountLost(int watch) { watches_[watch].lost.fetch_add(1); }
+
+ private:
+  static constexpr int kMaxWatches = 64;
+  struct Watch {
+    std::atomic<uint64_t> address{0};  // 0: free
+    WatchDescription description;
+    WatchOptions options;
+    FrozenBudget budget;
+    std::atomic<uint64_t> hits{0};
+    std::atomic<uint64_t> admitted{0};
+    std::atomic<uint64_t> captured{0};
+    std::atomic<uint64_t> suppressed{0};
+    std::atomic<uint64_t> lost{0};
+    std::atomic<bool> said_suppressed{false};
+  };
+  // What a vCPU that hit shows to whoever leads the freeze it parks for.
+  struct alignas(64) Pending {
+    std::atomic<bool> waiting{false};
+    int count = 0;
+    std::array<HitEvidence, 4> hits;
+  };
+
+  int FindWatch(uint64_t address) const;
+  // Counts the hits and fills `pending` with those that are within their budgets.
+  void Admit(const WatchHits& hits, Pending& pending, int64_t now_ns);
+  void Suppress(Watch& watch);
+  CaptureEvidence* AcquireBuffer(int vcpu);
+  void CopyEvidence(CaptureEvidence& evidence);
+  void Finish(CaptureEvidence* evidence, FrozenVcpus frozen);
+
+  PauseBarrier* const barrier_;
+  DebugTarget* const target_;
+  EvidencePool* const pool_;
+  const Options options_;
+  std::array<Watch, kMaxWatches> watches_;
+  std::atomic<int> watch_count_{0};
+  std::vector<Pending> pending_;
+};
+
+}  // namespace watchsnap
+
+#endif  // WATCHSNAP_SNAPSHOT_CAPTURE_FREEZE_COORDINATOR_H_

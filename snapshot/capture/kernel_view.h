@@ -1,0 +1,57 @@
+// KernelView: the running guest kernel, as its vmlinux lets us read it: which symbols are where, and
+// what stands at a kernel address.
+//
+// Made once, when the slide has been measured and the build ID compared; immutable afterwards, so it
+// may be used from any thread, with the guest running or frozen. Reads go through the kernel's own page
+// tables (init_top_pgt), which outlive every process.
+// Units: addresses are run-time KVAs.
+#ifndef WATCHSNAP_SNAPSHOT_CAPTURE_KERNEL_VIEW_H_
+#define WATCHSNAP_SNAPSHOT_CAPTURE_KERNEL_VIEW_H_
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/types/span.h"
+#include "debug/debug_device.h"
+#include "debug/symbols/kernel_symbols.h"
+#include "vmm/machine.h"
+#include "vmm/x86_64/page_walk.h"
+
+namespace watchsnap {
+
+class KernelView {
+ public:
+  // Measures the slide on vCPU 0 (MSR_LSTAR, else the IDT) and compares build IDs. FailedPrecondition while
+  // the kernel is too early in its boot, or for another build. Freezes the guest for a moment; not on a
+  // vCPU thread.
+  static absl::StatusOr<std::unique_ptr<KernelView>> Create(
+      std::shared_ptr<const KernelSymbols> symbols, Machine& machine);
+
+  const KernelSymbols& symbols() const { return *symbols_; }
+  uint64_t slide() const { return slide_; }
+  const std::string& slide_source() const { return slide_source_; }
+
+  absl::Status Read(uint64_t kva, absl::Span<uint8_t> out) const;
+  // The function at a run-time address; `address` in the result is run-time too.
+  std::optional<TextSymbol> Symbolize(uint64_t address) const;
+  // The value of the 4-byte variable `name`.
+  absl::StatusOr<uint32_t> ReadU32(std::string_view name) const;
+
+ private:
+  KernelView(std::shared_ptr<const KernelSymbols> symbols, const GuestMemory* memory)
+      : symbols_(std::move(symbols)), memory_(memory) {}
+
+  const std::shared_ptr<const KernelSymbols> symbols_;
+  const GuestMemory* const memory_;
+  PagingState paging_ = {};
+  uint64_t slide_ = 0;
+  std::string slide_source_;
+};
+
+}  // namespace watchsnap
+
+#endif  // WATCHSNAP_SNAPSHOT_CAPTURE_KERNEL_VIEW_H_

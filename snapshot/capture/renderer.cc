@@ -1,0 +1,192 @@
+#include "snapshot/capture/renderer.h"
+
+#include <pthread.h>
+
+#include <utility>
+
+#include "absl/log/log.h"
+#include "absl/strings/str_cat.h"
+
+namespace watchsnap {
+namespace {
+
+constexpr size_t kMaxCachedWriters = 4096;
+
+TriggerKind KindOf(CaptureKind kind) {
+  switch (kind) {
+    case CaptureKind::kWatch:
+      return TriggerKind::kWatch;
+    case CaptureKind::kSnapshot:
+      return TriggerKind::kSnapshot;
+    case CaptureKind::kFinal:
+      return TriggerKind::kFinal;
+  }
+  return TriggerKind::kSnapshot;
+}
+
+}  // namespace
+
+Renderer::Renderer(FreezeCoordinator* coordinator, EvidencePool* pool, Output output)
+    : coordinator_(coordinator), pool_(pool), output_(std::move(output)) {
+  thread_ = std::thread([this] { Run(); });
+  pthread_setname_np(thread_.native_handle(), "renderer");
+}
+
+Renderer::~Renderer() { Stop(); }
+
+void Renderer::SetKernel(const KernelView* kernel, const GuestClock& clock) {
+  absl::MutexLock lock(&mutex_);
+  kernel_ = kernel;
+  clock_ = clock;
+}
+
+void Renderer::Stop() {
+  if (!thread_.joinable()) return;
+  pool_->Close();
+  thread_.join();
+}
+
+void Renderer::Run() {
+  for (;;) {
+    CaptureEvidence* evidence = pool_->Take();
+    if (evidence == nullptr) return;
+    {
+      absl::MutexLock lock(&mutex_);
+      view_ = kernel_;
+      guest_clock_ = clock_;
+    }
+    Render(*evidence);
+    pool_->Rendered(evidence);
+  }
+}
+
+void Renderer::Render(const CaptureEvidence& evidence) {
+  const uint64_t freeze = freezes_++;
+  if (evidence.kind != CaptureKind::kWatch) {
+    Report report = RenderCommon(evidence, freeze);
+    report.tag = evidence.tag;
+    absl::Status status = output_(-1, std::move(report));
+    if (!status.ok()) LOG(ERROR) << "capture '" << evidence.tag << "' was lost: " << status;
+    return;
+  }
+  const Report common = RenderCommon(evidence, freeze);
+  for (int i = 0; i < evidence.hit_count; ++i) {
+    const HitEvidence& hit = evidence.hits[i];
+    Report report = common;
+    RenderHit(evidence, hit, report);
+    absl::Status status = output_(hit.watch, std::move(report));
+    if (status.ok()) {
+      coordinator_->CountCaptured(hit.watch);
+    } else {
+      coordinator_->CountLost(hit.watch);
+      LOG(ERROR) << "a capture of " << coordinator_->description(hit.watch).symbol
+                 << " was lost: " << status;
+    }
+  }
+}
+
+Report Renderer::RenderCommon(const CaptureEvidence& evidence, uint64_t freeze) {
+  Report report;
+  report.trigger.kind = KindOf(evidence.kind);
+  report.trigger.freeze = freeze;
+  report.trigger.guest_time_ns = guest_clock_.At(evidence.host_counter);
+  if (!report.trigger.guest_time_ns.has_value()) {
+    report.degraded.push_back({"guest_time_ns", "the guest has not told its clock (no HELLO yet)"});
+  }
+  report.cost.freeze_ns = static_cast<uint64_t>(evidence.frozen_ns - evidence.start_ns);
+  report.cost.evidence_ns = static_cast<uint64_t>(evidence.evidence_ns - evidence.frozen_ns);
+  report.cost.thaw_ns = static_cast<uint64_t>(evidence.thawed_ns - evidence.evidence_ns);
+  report.cost.pause_ns = static_cast<uint64_t>(evidence.thawed_ns - evidence.start_ns);
+  report.cost.hidden_ns = 0;
+  report.vcpus.resize(evidence.registers.size());
+  for (size_t i = 0; i < evidence.registers.size(); ++i) {
+    VcpuReport& vcpu = report.vcpus[i];
+    const VcpuRegisters& registers = evidence.registers[i];
+    vcpu.index = static_cast<int>(i);
+    vcpu.registers.reserve(32);
+    registers.ForEach([&vcpu](const char* name, uint64_t value) {
+      vcpu.registers.push_back({name, value});
+    });
+    if (view_ == nullptr || registers.user_mode()) continue;
+    std::optional<TextSymbol> symbol = view_->Symbolize(registers.pc());
+    if (!symbol.has_value()) continue;
+    vcpu.symbol = std::string(symbol->name);
+    vcpu.offset = symbol->offset;
+  }
+  if (view_ == nullptr) {
+    report.degraded.push_back({"symbols", "the kernel was not identified yet"});
+  }
+  return report;
+}
+
+void Renderer::RenderHit(const CaptureEvidence& evidence, const HitEvidence& hit, Report& report) {
+  const WatchDescription& watch = coordinator_->description(hit.watch);
+  report.tag = watch.symbol;
+  Trigger& trigger = report.trigger;
+  trigger.symbol = watch.symbol;
+  trigger.address = hit.hit.address;
+  if (hit.hit.slot >= 0) trigger.slot = hit.hit.slot;
+  trigger.vcpu = hit.hit.vcpu;
+  trigger.watched_bytes = watch.watched_bytes;
+  trigger.symbol_bytes = static_cast<uint32_t>(watch.symbol_bytes);
+  if (hit.hit.values_known) {
+    trigger.old_value = hit.hit.old_value;
+    trigger.new_value = hit.hit.new_value;
+  } else {
+    report.degraded.push_back({"old, new", "the watched bytes could not be read at the hit"});
+  }
+  if (evidence.hit_count > 1) {
+    SetMember(trigger.more, "sharing_freeze", absl::StrCat(evidence.hit_count));
+  }
+  const uint64_t key = hit.hit.next_pc ^ (static_cast<uint64_t>(hit.watch) << 56);
+  auto it = writers_.find(key);
+  if (it == writers_.end()) {
+    if (writers_.size() >= kMaxCachedWriters) writers_.clear();
+    it = writers_.emplace(key, FindWriterLocation(hit)).first;
+  }
+  trigger.writer = it->second;
+  if (!trigger.writer->address.has_value()) {
+    report.degraded.push_back(
+        {"writer", "the store itself was not found by decoding; only the next address is known"});
+  }
+}
+
+CodeLocation Renderer::FindWriterLocation(const HitEvidence& hit) {
+  CodeLocation location;
+  if (hit.hit.writer_pc != 0) location.address = hit.hit.writer_pc;
+  if (view_ == nullptr) {
+    location.next_address = hit.hit.next_pc;
+    return location;
+  }
+  // The store may be the last instruction of its function: look at the byte before.
+  std::optional<TextSymbol> symbol = view_->Symbolize(hit.hit.next_pc - 1);
+  if (!symbol.has_value()) symbol = view_->Symbolize(hit.hit.next_pc);
+  if (!location.address.has_value()) {
+    WriterTrap trap;
+    trap.next_pc = hit.hit.next_pc;
+    if (symbol.has_value()) trap.function_start = symbol->address;
+    trap.watched_address = hit.hit.address;
+    trap.watched_length = hit.hit.length;
+    const WriterInstruction writer =
+        FindWriter(trap, [this](uint64_t kva, absl::Span<uint8_t> out) {
+          return view_->Read(kva, out);
+        });
+    if (writer.confidence == WriterConfidence::kUnknown) {
+      location.next_address = writer.next_address;
+    } else {
+      location.address = writer.address;
+      if (writer.confidence == WriterConfidence::kApproximate) {
+        SetMember(location.more, "approximate", "true");
+      }
+    }
+  }
+  const uint64_t at = location.address.value_or(hit.hit.next_pc);
+  if (location.address.has_value()) symbol = view_->Symbolize(at);
+  if (symbol.has_value()) {
+    location.symbol = std::string(symbol->name);
+    location.offset = at - symbol->address;
+  }
+  return location;
+}
+
+}  // namespace watchsnap

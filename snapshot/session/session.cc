@@ -1,0 +1,339 @@
+#include "snapshot/session/session.h"
+
+#include <sys/epoll.h>
+#include <sys/ioctl.h>
+
+#include <utility>
+
+#include "absl/log/log.h"
+#include "absl/strings/escaping.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "absl/time/clock.h"
+#include "debug/registry.h"
+#include "snapshot/session/session_failure.h"
+#include "vmm/x86_64/host_counter.h"
+
+namespace watchsnap {
+namespace {
+
+constexpr uint32_t kMsrTsc = 0x10;  // IA32_TIME_STAMP_COUNTER, SDM vol. 4
+constexpr int kEvidenceBuffers = 512;
+// The console is hvc0: a whole line an exit, where the UART costs an exit a byte. panic=-1 makes a
+// panic end the run at once.
+constexpr char kCommandLine[] = "console=hvc0 panic=-1";
+// atomic_t panic_cpu holds this until a CPU panics (PANIC_CPU_INVALID in include/linux/panic.h).
+constexpr uint32_t kPanicCpuInvalid = 0xffff'ffff;
+
+absl::Status Refused(absl::Status status) {
+  return MarkSessionFailure(std::move(status), SessionFailure::kWatchRefused);
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<Session>> Session::Create(VmSessionConfig config) {
+  auto session = std::unique_ptr<Session>(new Session(std::move(config)));
+  absl::Status status = session->Init();
+  if (!status.ok()) return status;
+  return session;
+}
+
+Session::~Session() {
+  if (machine_ != nullptr) {
+    if (config_.interrupt_fd >= 0) machine_->loop().Unwatch(config_.interrupt_fd);
+    machine_->Stop();
+  }
+  if (renderer_ != nullptr) renderer_->Stop();
+}
+
+absl::Status Session::Init() {
+  absl::StatusOr<std::shared_ptr<const KernelSymbols>> symbols =
+      KernelSymbols::Open(config_.vmlinux_path);
+  if (!symbols.ok()) return MarkSessionFailure(symbols.status(), SessionFailure::kInput);
+  symbols_ = *std::move(symbols);
+  // A typo is told before anything boots.
+  for (const std::string& name : config_.watches) {
+    absl::Status status = symbols_->ResolveData(name).status();
+    if (!status.ok()) return Refused(std::move(status));
+  }
+  bridge_ = std::make_shared<SnapshotBridge>(
+      [](std::string_view tag) -> absl::StatusOr<Report> {
+        return absl::FailedPreconditionError(absl::StrCat(
+            "capture '", tag, "': a running machine is captured through its session, not its bridge"));
+      });
+  bridge_->WithWatchRegister([this](std::string_view symbol) { return ArmSymbol(symbol); });
+  return CreateMachine();
+}
+
+absl::Status Session::CreateMachine() {
+  control_port_ = std::make_shared<ControlPort>();
+  StandardDeviceOptions devices;
+  devices.console_sink = [this](std::string_view text) { OnConsole(text); };
+  devices.uart_sink = devices.console_sink;
+  devices.control_port = control_port_;
+
+  MachineConfig machine;
+  machine.vcpus = config_.vcpus;
+  machine.memory_bytes = config_.memory_bytes;
+  LinuxBoot boot;
+  boot.kernel_path = config_.kernel_path.empty() ? config_.vmlinux_path : config_.kernel_path;
+  boot.initrd = std::move(config_.initrd);
+  boot.command_line = config_.append.empty() ? kCommandLine
+                                             : absl::StrCat(kCommandLine, " ", config_.append);
+  machine.boot = std::move(boot);
+  machine.devices = StandardDevices(devices);
+  machine.observer = &dispatcher_;
+  machine.panic_probe = [this] { return GuestPanicked(); };
+  absl::StatusOr<std::unique_ptr<Machine>> created = Machine::Create(std::move(machine));
+  if (!created.ok()) return created.status();
+  machine_ = *std::move(created);
+
+  target_ = std::make_unique<MachineDebugTarget>(machine_.get());
+  absl::StatusOr<std::unique_ptr<DebugDevice>> device =
+      CreateDebugDevice(config_.debug_plugin, *target_);
+  if (!device.ok()) return device.status();
+  device_ = *std::move(device);
+  pool_ = std::make_unique<EvidencePool>(kEvidenceBuffers, config_.vcpus);
+  coordinator_ = std::make_unique<FreezeCoordinator>(&machine_->barrier(), target_.get(),
+                                                     pool_.get(), FreezeCoordinator::Options());
+  reports_ = std::make_unique<ReportStore>(config_.sidecar_dir, config_.test_name, bridge_,
+                                           config_.on_report);
+  renderer_ = std::make_unique<Renderer>(
+      coordinator_.get(), pool_.get(),
+      [this](int, Report report) { return reports_->Add(std::move(report)); });
+  dispatcher_.Connect(device_.get(), coordinator_.get());
+
+  control_ = std::make_unique<ControlServer>(
+      [this](absl::Span<const uint8_t> bytes) { return control_port_->Send(bytes); },
+      MakeHandlers());
+  control_port_->SetReceiver(
+      [this](absl::Span<const uint8_t> bytes) { control_->OnBytes(bytes); });
+  if (config_.interrupt_fd >= 0) {
+    // Level-triggered and never read: watch it once.
+    return machine_->loop().Watch(config_.interrupt_fd, EPOLLIN | EPOLLONESHOT, [this](uint32_t) {
+      machine_->Interrupt("interrupted");
+    });
+  }
+  return absl::OkStatus();
+}
+
+ControlHandlers Session::MakeHandlers() {
+  ControlHandlers handlers;
+  handlers.on_hello = [this](const Hello& hello) { return OnHello(hello); };
+  handlers.on_ready = [this](Responder responder) {
+    auto shared = std::make_shared<Responder>(std::move(responder));
+    events_.Post([this, shared] { shared->Reply(OnReady()); });
+  };
+  handlers.on_watch = [this](std::string symbol, const WatchRequestOptions& options,
+                             Responder responder) {
+    // std::function wants a copyable closure.
+    auto shared = std::make_shared<Responder>(std::move(responder));
+    events_.Post([this, symbol = std::move(symbol), options, shared] {
+      next_options_ = config_.watch_options;
+      if (options.max_captures.has_value()) next_options_.max_captures = *options.max_captures;
+      if (options.max_frozen_permille.has_value()) {
+        next_options_.max_frozen_permille = *options.max_frozen_permille;
+      }
+      absl::Status status = bridge_->RegisterWatch(symbol);
+      Progress(status.ok() ? absl::StrCat("watch armed: ", symbol)
+                           : absl::StrCat("watch refused: ", status.message()));
+      shared->Reply(status);
+    });
+  };
+  handlers.on_capture = [this](std::string tag, Responder responder) {
+    auto shared = std::make_shared<Responder>(std::move(responder));
+    events_.Post([this, tag = std::move(tag), shared] {
+      absl::Status status = reports_->Open(tag);
+      if (status.ok()) status = coordinator_->Capture(CaptureKind::kSnapshot, tag);
+      shared->Reply(status);
+    });
+  };
+  handlers.on_result = [this](const ScenarioResult& result) {
+    absl::MutexLock lock(&mutex_);
+    scenario_ = GuestScenarioResult{result.passed, result.details};
+    return absl::OkStatus();
+  };
+  handlers.on_log = [this](std::string_view text) { Progress(text); };
+  handlers.on_bad_frame = [](const BadFrame& bad) {
+    LOG_EVERY_N_SEC(WARNING, 1) << "control port: a bad frame from the guest: " << bad.reason;
+  };
+  return handlers;
+}
+
+void Session::Progress(std::string_view text) {
+  if (config_.on_progress) config_.on_progress(text);
+}
+
+void Session::OnConsole(std::string_view text) {
+  {
+    absl::MutexLock lock(&mutex_);
+    console_.append(text);
+  }
+  if (config_.console_sink) config_.console_sink(text);
+}
+
+absl::StatusOr<HelloReply> Session::OnHello(const Hello& hello) {
+  absl::Status status = IdentifyKernel(hello);
+  {
+    absl::MutexLock lock(&mutex_);
+    hello_ = true;
+    kernel_status_ = status;
+  }
+  events_.Post([] {});  // the boot deadline no longer holds
+  HelloReply reply;
+  reply.hold_ms = config_.duration == absl::InfiniteDuration()
+                      ? 0
+                      : static_cast<uint64_t>(absl::ToInt64Milliseconds(config_.duration));
+  reply.parameters = config_.guest_parameters;
+  return reply;
+}
+
+absl::Status Session::IdentifyKernel(const Hello& hello) {
+  absl::StatusOr<std::unique_ptr<KernelView>> kernel = KernelView::Create(symbols_, *machine_);
+  if (!kernel.ok()) return kernel.status();
+  absl::StatusOr<GuestClock> clock = MeasureClock(hello);
+  if (!clock.ok()) return clock.status();
+  renderer_->SetKernel(kernel->get(), *clock);
+  Progress(absl::StrFormat("guest is up after %.1f s; KASLR slide %#x (by %s), build ID %s",
+                           absl::ToDoubleSeconds(absl::Now() - machine_->start_time()),
+                           (*kernel)->slide(), (*kernel)->slide_source(),
+                           absl::BytesToHexString(symbols_->build_id())));
+  absl::MutexLock lock(&mutex_);
+  kernel_ = *std::move(kernel);
+  return absl::OkStatus();
+}
+
+absl::StatusOr<GuestClock> Session::MeasureClock(const Hello& hello) {
+  GuestClock clock;
+  clock.hello_counter = hello.guest_tsc;
+  clock.hello_ns = hello.guest_monotonic_ns;
+  absl::Status status = machine_->RunOnVcpu(0, [&clock](Vcpu& vcpu) {
+    const uint64_t before = HostCounter();
+    absl::StatusOr<uint64_t> guest = vcpu.ReadMsr(kMsrTsc);
+    const uint64_t after = HostCounter();
+    if (!guest.ok()) return guest.status();
+    clock.counter_offset = *guest - (before + (after - before) / 2);
+    const int khz = ioctl(vcpu.fd(), KVM_GET_TSC_KHZ, 0);
+    if (khz > 0) clock.khz = static_cast<uint64_t>(khz);
+    return absl::OkStatus();
+  });
+  if (!status.ok()) return status;
+  return clock;
+}
+
+absl::Status Session::OnReady() {
+  next_options_ = config_.watch_options;
+  for (const std::string& symbol : config_.watches) {
+    absl::Status status = bridge_->RegisterWatch(symbol);
+    if (!status.ok()) {
+      refused_ = status;
+      ended_ = true;
+      return status;
+    }
+    Progress(absl::StrCat("watch armed: ", symbol));
+  }
+  absl::MutexLock lock(&mutex_);
+  go_time_ = absl::Now();
+  return absl::OkStatus();
+}
+
+absl::Status Session::ArmSymbol(std::string_view name) {
+  absl::StatusOr<DataSymbol> symbol = symbols_->ResolveData(name);
+  if (!symbol.ok()) return symbol.status();
+  uint64_t slide = 0;
+  {
+    absl::MutexLock lock(&mutex_);
+    if (!kernel_status_.ok()) return kernel_status_;
+    slide = kernel_->slide();
+  }
+  WatchSpec spec;
+  spec.address = symbol->address + slide;
+  spec.length = static_cast<uint32_t>(WatchLength(*symbol));
+  spec.tag = std::string(name);
+  absl::Status status = reports_->Open(name);
+  if (!status.ok()) return status;
+  absl::StatusOr<int> index =
+      coordinator_->Add({.symbol = spec.tag,
+                         .address = spec.address,
+                         .watched_bytes = spec.length,
+                         .symbol_bytes = symbol->size},
+                        next_options_);
+  if (!index.ok()) return index.status();
+  absl::StatusOr<WatchId> watch = device_->Arm(spec);
+  if (!watch.ok()) {
+    coordinator_->Remove(*index);
+    return watch.status();
+  }
+  absl::MutexLock lock(&mutex_);
+  watch_index_[spec.tag] = *index;
+  return absl::OkStatus();
+}
+
+bool Session::GuestPanicked() {
+  absl::MutexLock lock(&mutex_);
+  if (kernel_ == nullptr) return false;
+  absl::StatusOr<uint32_t> cpu = kernel_->ReadU32("panic_cpu");
+  return cpu.ok() && *cpu != kPanicCpuInvalid;
+}
+
+void Session::WaitForEnd(VmResult& result) {
+  // The machine's end arrives as an event like all others.
+  std::thread watcher([this] {
+    (void)machine_->Wait(absl::InfiniteFuture());
+    events_.Post([this] { ended_ = true; });
+  });
+  const absl::Time boot_deadline = machine_->start_time() + config_.boot_timeout;
+  while (!ended_) {
+    absl::Time deadline = boot_deadline;
+    bool running = false;
+    {
+      absl::MutexLock lock(&mutex_);
+      if (hello_) deadline = absl::InfiniteFuture();
+      if (go_time_ != absl::InfiniteFuture()) {
+        deadline = go_time_ + config_.duration;
+        running = true;
+      }
+    }
+    if (events_.RunOne(deadline)) continue;
+    result.duration_elapsed = running;
+    break;
+  }
+  result.end = machine_->Wait(absl::Now());
+  machine_->Interrupt("the session is over");  // lets the watcher go
+  watcher.join();
+}
+
+void Session::Finish(VmResult& result) {
+  machine_->Stop();
+  // Nobody answers these any more: their responders refuse.
+  while (events_.RunOne(absl::Now())) {
+  }
+  renderer_->Stop();
+  absl::MutexLock lock(&mutex_);
+  for (const auto& [symbol, index] : watch_index_) {
+    result.watches[symbol] = coordinator_->counters(index);
+    bridge_->SetCounters(symbol, result.watches[symbol]);
+  }
+  absl::Status status = reports_->Finish(result.watches);
+  if (!status.ok()) LOG(ERROR) << "sidecars: " << status;
+  result.reached_hello = hello_;
+  result.scenario = scenario_;
+  result.control = control_->counters();
+  result.console = std::move(console_);
+  result.sidecars = reports_->sidecar_paths();
+  result.snapshot_bridge = bridge_;
+  result.kernel_build_id = absl::BytesToHexString(symbols_->build_id());
+  if (kernel_ != nullptr) result.kaslr_slide = kernel_->slide();
+}
+
+absl::StatusOr<VmResult> Session::Run() {
+  VmResult result;
+  absl::Status status = machine_->Start();
+  if (!status.ok()) return status;
+  WaitForEnd(result);
+  Finish(result);
+  if (!refused_.ok()) return Refused(refused_);
+  return result;
+}
+
+}  // namespace watchsnap

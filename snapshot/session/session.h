@@ -1,0 +1,98 @@
+// Session: the moving parts of RunVmSession (see snapshot/vm_session.h), one object a run.
+//
+// Threads. Run's caller is the coordinating thread: registrations, captures that the guest asks for, and
+// the end. The devices' thread decodes port 1 (ControlServer) and answers HELLO itself, which no watch
+// precedes. vCPU threads lead freezes (FreezeCoordinator). The renderer writes reports.
+#ifndef WATCHSNAP_SNAPSHOT_SESSION_SESSION_H_
+#define WATCHSNAP_SNAPSHOT_SESSION_SESSION_H_
+
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <thread>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/synchronization/mutex.h"
+#include "debug/debug_device.h"
+#include "debug/debug_dispatcher.h"
+#include "debug/machine_debug_target.h"
+#include "debug/symbols/kernel_symbols.h"
+#include "devices/standard_devices.h"
+#include "snapshot/bridge/snapshot_bridge.h"
+#include "snapshot/capture/evidence.h"
+#include "snapshot/capture/freeze_coordinator.h"
+#include "snapshot/capture/guest_clock.h"
+#include "snapshot/capture/kernel_view.h"
+#include "snapshot/capture/renderer.h"
+#include "snapshot/session/event_queue.h"
+#include "snapshot/session/report_store.h"
+#include "snapshot/vm_session.h"
+#include "snapshot/wire/control_server.h"
+#include "vmm/machine.h"
+
+namespace watchsnap {
+
+class Session {
+ public:
+  static absl::StatusOr<std::unique_ptr<Session>> Create(VmSessionConfig config);
+  ~Session();
+
+  absl::StatusOr<VmResult> Run();
+
+ private:
+  explicit Session(VmSessionConfig config) : config_(std::move(config)) {}
+  absl::Status Init();
+  absl::Status CreateMachine();
+  ControlHandlers MakeHandlers();
+  void Progress(std::string_view text);
+
+  // Devices' thread.
+  absl::StatusOr<HelloReply> OnHello(const Hello& hello);
+  void OnConsole(std::string_view text);
+  // Coordinating thread.
+  absl::Status OnReady();
+  // Arms `symbol`; the bridge has checked the cap.
+  absl::Status ArmSymbol(std::string_view symbol);
+  absl::Status IdentifyKernel(const Hello& hello);
+  absl::StatusOr<GuestClock> MeasureClock(const Hello& hello);
+
+  void WaitForEnd(VmResult& result);
+  void Finish(VmResult& result);
+  bool GuestPanicked();
+
+  VmSessionConfig config_;
+  EventQueue events_;
+  std::shared_ptr<const KernelSymbols> symbols_;
+  std::shared_ptr<ControlPort> control_port_;
+  std::shared_ptr<SnapshotBridge> bridge_;
+  DebugDispatcher dispatcher_;
+  std::unique_ptr<Machine> machine_;
+  std::unique_ptr<MachineDebugTarget> target_;
+  std::unique_ptr<DebugDevice> device_;
+  std::unique_ptr<EvidencePool> pool_;
+  std::unique_ptr<FreezeCoordinator> coordinator_;
+  std::unique_ptr<ReportStore> reports_;
+  std::unique_ptr<Renderer> renderer_;
+  std::unique_ptr<ControlServer> control_;
+
+  absl::Mutex mutex_;
+  std::unique_ptr<KernelView> kernel_ ABSL_GUARDED_BY(mutex_);
+  absl::Status kernel_status_ ABSL_GUARDED_BY(mutex_) =
+      absl::FailedPreconditionError("the guest has not said HELLO yet");
+  bool hello_ ABSL_GUARDED_BY(mutex_) = false;
+  absl::Time go_time_ ABSL_GUARDED_BY(mutex_) = absl::InfiniteFuture();
+  std::optional<GuestScenarioResult> scenario_ ABSL_GUARDED_BY(mutex_);
+  std::string console_ ABSL_GUARDED_BY(mutex_);
+  std::map<std::string, int> watch_index_ ABSL_GUARDED_BY(mutex_);
+  // The coordinating thread's own:
+  WatchOptions next_options_;  // for ArmSymbol
+  absl::Status refused_;       // of an initial watch
+  bool ended_ = false;
+};
+
+}  // namespace watchsnap
+
+#endif  // WATCHSNAP_SNAPSHOT_SESSION_SESSION_H_

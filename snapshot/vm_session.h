@@ -1,0 +1,98 @@
+// VmSession: one run of a Linux guest with watches, from boot to sidecars. What the `watchsnap` program
+// and the scenario tests both are made of: machine + standard devices + debug plugin + freeze
+// coordinator + control channel + bridge.
+//
+//   VmSessionConfig config{.test_name = "demo", .vmlinux_path = …, .initrd = …, .watches = {"jiffies_64"}};
+//   absl::StatusOr<VmResult> result = RunVmSession(config);
+//
+// How it goes: the kernel boots; the guest's first program says HELLO over the control port (port 1);
+// the KASLR slide is measured, the build ID compared, `watches` are armed; the guest gets its go. From then
+// `duration` runs. The end: the guest powers off, `duration` or `boot_timeout` passes, a watch is
+// refused, or `interrupt` fires.
+//
+// Threads: RunVmSession blocks its caller. Callbacks come on threads of the session and must be short.
+// Errors: a Status where the run could not be had at all (host, files, a refused initial watch); what the guest
+// did wrong is in VmResult::end. The status of a refused watch keeps the exact message of the refusal.
+#ifndef WATCHSNAP_SNAPSHOT_VM_SESSION_H_
+#define WATCHSNAP_SNAPSHOT_VM_SESSION_H_
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "snapshot/bridge/snapshot_bridge.h"
+#include "snapshot/report/report.h"
+#include "snapshot/watch_options.h"
+#include "snapshot/wire/control_server.h"
+#include "snapshot/wire/messages.h"
+#include "vmm/run_end.h"
+
+namespace watchsnap {
+
+struct VmSessionConfig {
+  std::string test_name = "run";
+  std::string sidecar_dir;   // empty: no sidecars
+  std::string vmlinux_path;  // ELF with symbols, the same build as the kernel that runs
+  std::string kernel_path;   // bzImage or ELF; empty: vmlinux_path itself is booted
+  std::vector<uint8_t> initrd;
+  int vcpus = 1;
+  uint64_t memory_bytes = 512ull << 20;
+  std::string append;        // further kernel command line
+  std::string debug_plugin = "hw_watch";
+  // Armed before the guest gets its go; a refusal ends the run with that status.
+  std::vector<std::string> watches;
+  WatchOptions watch_options;
+  absl::Duration boot_timeout = absl::Seconds(60);  // to HELLO
+  absl::Duration duration = absl::InfiniteDuration();  // from the go
+  // Sent to the guest in HELLO_REPLY.
+  std::map<std::string, std::string> guest_parameters;
+
+  std::function<void(std::string_view)> console_sink;        // hvc0 and the UART, as they come
+  std::function<void(std::string_view)> on_progress;         // "kernel up after 4.1 s", "watch armed: …"
+  std::function<void(const Report&)> on_report;              // on the renderer's thread, in order
+  // An eventfd that ends the run as interrupted when it becomes readable; -1: none. Stays the caller's.
+  int interrupt_fd = -1;
+};
+
+// What a scenario in the guest said of itself.
+struct GuestScenarioResult {
+  bool passed = false;
+  std::vector<std::string> details;
+};
+
+struct VmResult {
+  RunEnd end;
+  bool reached_hello = false;
+  // The guest was stopped because VmSessionConfig::duration had passed; `end` is then kDeadline.
+  bool duration_elapsed = false;
+  std::shared_ptr<SnapshotBridge> snapshot_bridge;
+  std::map<std::string, WatchCounters> watches;    // by symbol
+  std::optional<GuestScenarioResult> scenario;     // absent: the guest never sent one
+  ControlCounters control;
+  std::string console;                             // the whole of it
+  std::vector<std::string> sidecars;               // paths
+  uint64_t kaslr_slide = 0;
+  std::string kernel_build_id;                     // hex
+};
+
+absl::StatusOr<VmResult> RunVmSession(VmSessionConfig config);
+
+// Why RunVmSession returned this status.
+enum class SessionFailure {
+  kInput,         // a file or an option is wrong
+  kHost,          // this host lacks something: KVM, memory, a plugin
+  kWatchRefused,  // an initial watch: symbol, alignment, slots, another build, or a host that never delivers
+};
+SessionFailure SessionFailureOf(const absl::Status& status);
+
+}  // namespace watchsnap
+
+#endif  // WATCHSNAP_SNAPSHOT_VM_SESSION_H_

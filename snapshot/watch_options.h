@@ -1,0 +1,21 @@
+// How much a watch may cost: its budget. Past it hits are still counted, as suppressed.
+#ifndef WATCHSNAP_SNAPSHOT_WATCH_OPTIONS_H_
+#define WATCHSNAP_SNAPSHOT_WATCH_OPTIONS_H_
+
+#include <cstdint>
+
+namespace watchsnap {
+
+struct WatchOptions {
+  // Captures over the whole run.
+  uint64_t max_captures = 1000;
+  // Thousandths of wall time that this watch may keep the guest frozen, over any one second.
+  uint32_t max_frozen_permille = 100;
+
+  // Every hit a capture, whatever it costs: for tests that count.
+  static WatchOptions Unlimited() { return {.max_captures = ~0ull, .max_frozen_permille = 1000}; }
+};
+
+}  // namespace watchsnap
+
+#endif  // WATCHSNAP_SNAPSHOT_WATCH_OPTIONS_H_
