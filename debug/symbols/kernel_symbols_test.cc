@@ -223,7 +223,8 @@ TEST_F(KernelSymbolsTest, LookupGivesEntriesOfAnyKind) {
 }
 
 TEST_F(KernelSymbolsTest, ManyNamesResolveInTheirOrder) {
-  const auto found = Kernel()->ResolveMany({"panic_cpu", "nothing", "jiffies_64", "panic_cpu"});
+  const auto kernel = Kernel();
+  const auto found = kernel->ResolveMany({"panic_cpu", "nothing", "jiffies_64", "panic_cpu"});
   ASSERT_EQ(found.size(), 4u);
   ASSERT_EQ(found[0].size(), 1u);
   EXPECT_EQ(found[0][0].address, kData + 0x4ac);
