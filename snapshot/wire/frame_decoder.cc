@@ -74,7 +74,8 @@ bool FrameDecoder::Step(FrameSink& sink) {
     Bad(sink, header.sequence,
         absl::StrCat("payload length ", header.payload_bytes, " exceeds the limit of ",
                      kMaxPayloadBytes, " bytes"));
-    start_ += kFrameCheckOffset;
+    // Its bytes may be the beginning of the next frame in part: what follows the magic is looked at.
+    start_ += kFrameMagic.size();
     return true;
   }
 

@@ -125,7 +125,16 @@ TEST(FrameDecoderTest, OversizedLengthIsRefusedFromTheHeaderAlone) {
   const Outcome outcome = Decode(frame + Request(6));
   EXPECT_THAT(outcome.events, ElementsAre("bad 5", "frame 6"));
   EXPECT_THAT(outcome.reasons[0], HasSubstr("exceeds the limit"));
-  EXPECT_EQ(outcome.counters.resync_bytes, frame.size() - kFrameCheckOffset);
+  EXPECT_EQ(outcome.counters.resync_bytes, frame.size() - kFrameMagic.size());
+}
+
+// Found by the fuzzer: a header with an oversized length and a check that holds, whose last byte is the
+// first one of a good frame.
+TEST(FrameDecoderTest, AnOversizedHeaderDoesNotSwallowTheNextFramesBeginning) {
+  const std::string stump = {'\xF7', 'W', 'S',    '\xFB', '\xF7', 'W', 'S',    '\xF7', 'W',   'S',
+                             '\xFB', 1,   '\xFB', '\xF7', '\xF7', 'W', '\xE9', '\x60', '\xD5'};
+  // The stump holds a second magic, whose header is damaged.
+  EXPECT_THAT(Decode(stump + Request(6)).events, ElementsAre("bad 33248087", "bad ?", "frame 6"));
 }
 
 TEST(FrameDecoderTest, OtherVersionsAndFlagsAreRefused) {
