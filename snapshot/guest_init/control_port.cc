@@ -15,8 +15,8 @@
 namespace watchsnap {
 namespace {
 
-// sysfs tells of no new attribute files through inotify, so they are looked for; often at first, as a boot that is
-// nearly done should not wait for us.
+// sysfs tells of no new attribute files through inotify, so they are looked for; often at first, as
+// a boot that is nearly done should not wait for us.
 constexpr absl::Duration kFirstNap = absl::Milliseconds(1);
 constexpr absl::Duration kLongestNap = absl::Milliseconds(20);
 
@@ -26,7 +26,9 @@ std::string ReadShortFile(const std::string& path) {
   char bytes[256];
   const ssize_t got = read(fd, bytes, sizeof(bytes));
   close(fd);
-  return got > 0 ? std::string(absl::StripAsciiWhitespace(std::string_view(bytes, static_cast<size_t>(got)))) : "";
+  return got > 0 ? std::string(absl::StripAsciiWhitespace(
+                       std::string_view(bytes, static_cast<size_t>(got))))
+                 : "";
 }
 
 // The device's name in /dev, or "" with the ports that were seen in `others`.
@@ -42,7 +44,8 @@ std::string LookOnce(const std::string& ports, std::vector<std::string>& others)
     if (name == kControlPortName) {
       found = device;
     } else {
-      others.push_back(absl::StrCat(device, name.empty() ? " (no name yet)" : absl::StrCat(" \"", name, "\"")));
+      others.push_back(
+          absl::StrCat(device, name.empty() ? " (no name yet)" : absl::StrCat(" \"", name, "\"")));
     }
   }
   closedir(folder);
@@ -51,7 +54,8 @@ std::string LookOnce(const std::string& ports, std::vector<std::string>& others)
 
 }  // namespace
 
-absl::StatusOr<std::string> FindControlPort(const ControlPortFolders& folders, absl::Duration timeout) {
+absl::StatusOr<std::string> FindControlPort(const ControlPortFolders& folders,
+                                            absl::Duration timeout) {
   const absl::Time deadline = absl::Now() + timeout;
   const std::string ports = absl::StrCat(folders.sysfs, "/class/virtio-ports");
   std::vector<std::string> others;
@@ -62,13 +66,15 @@ absl::StatusOr<std::string> FindControlPort(const ControlPortFolders& folders, a
     if (!device.empty() && access(path.c_str(), R_OK | W_OK) == 0) return path;
     if (absl::Now() >= deadline) {
       if (!device.empty()) {
-        return absl::DeadlineExceededError(absl::StrCat("the control port is ", device, ", but there is no ", path,
-                                                        ": is devtmpfs mounted on ", folders.dev, "?"));
+        return absl::DeadlineExceededError(
+            absl::StrCat("the control port is ", device, ", but there is no ", path,
+                         ": is devtmpfs mounted on ", folders.dev, "?"));
       }
-      return absl::DeadlineExceededError(absl::StrCat(
-          "no virtio-console port named ", kControlPortName, " in ", ports, " within ", absl::FormatDuration(timeout),
-          "; ports there: ", others.empty() ? "none" : absl::StrJoin(others, ", "),
-          ". The kernel needs CONFIG_VIRTIO_PCI and CONFIG_VIRTIO_CONSOLE built in"));
+      return absl::DeadlineExceededError(
+          absl::StrCat("no virtio-console port named ", kControlPortName, " in ", ports, " within ",
+                       absl::FormatDuration(timeout),
+                       "; ports there: ", others.empty() ? "none" : absl::StrJoin(others, ", "),
+                       ". The kernel needs CONFIG_VIRTIO_PCI and CONFIG_VIRTIO_CONSOLE built in"));
     }
     absl::SleepFor(nap);
     nap = std::min(2 * nap, kLongestNap);

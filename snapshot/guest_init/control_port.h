@@ -1,10 +1,10 @@
 // The guest's way to the control channel: finds the virtio-console port by its name and opens it.
 //
-// Ports are named after an asynchronous handshake, so their appearance is waited for, up to a deadline. The number in
-// /dev/vport<device>p<port> is not relied on.
+// Ports are named after an asynchronous handshake, so their appearance is waited for, up to a
+// deadline. The number in /dev/vport<device>p<port> is not relied on.
 //
-// Threads: one. Errors: DEADLINE_EXCEEDED if no port of that name appeared (the message lists those that did), or if the
-// host did not open its end; errors of open().
+// Threads: one. Errors: DEADLINE_EXCEEDED if no port of that name appeared (the message lists those
+// that did), or if the host did not open its end; errors of open().
 #ifndef WATCHSNAP_SNAPSHOT_GUEST_INIT_CONTROL_PORT_H_
 #define WATCHSNAP_SNAPSHOT_GUEST_INIT_CONTROL_PORT_H_
 
@@ -25,7 +25,8 @@ struct ControlPortFolders {
 };
 
 // "/dev/vport0p1".
-absl::StatusOr<std::string> FindControlPort(const ControlPortFolders& folders, absl::Duration timeout);
+absl::StatusOr<std::string> FindControlPort(const ControlPortFolders& folders,
+                                            absl::Duration timeout);
 
 // Opens it for reading and writing, close-on-exec.
 absl::StatusOr<int> OpenControlPort(const ControlPortFolders& folders, absl::Duration timeout);

@@ -16,7 +16,8 @@ GuestClock ReadGuestClock() {
     if (width >= best_width) continue;
     best_width = width;
     best.counter = before + width / 2;
-    best.monotonic_ns = static_cast<uint64_t>(now.tv_sec) * 1'000'000'000 + static_cast<uint64_t>(now.tv_nsec);
+    best.monotonic_ns =
+        static_cast<uint64_t>(now.tv_sec) * 1'000'000'000 + static_cast<uint64_t>(now.tv_nsec);
   }
   return best;
 }

@@ -1,4 +1,5 @@
-// The guest's two clocks read together: what the host needs to turn time-stamp counts into guest time.
+// The guest's two clocks read together: what the host needs to turn time-stamp counts into guest
+// time.
 //
 // Threads: any. Errors: none; x86_64 reads the TSC, aarch64 CNTVCT_EL0.
 #ifndef WATCHSNAP_SNAPSHOT_GUEST_INIT_GUEST_CLOCK_H_
@@ -13,7 +14,8 @@ struct GuestClock {
   uint64_t monotonic_ns = 0;  // CLOCK_MONOTONIC
 };
 
-// The closest of several readings, so that an interrupt between the two reads does not spoil the pair.
+// The closest of several readings, so that an interrupt between the two reads does not spoil the
+// pair.
 GuestClock ReadGuestClock();
 
 // The architecture's counter alone (x86_64/, aarch64/).

@@ -16,9 +16,12 @@ absl::Span<const uint8_t> GuestInitProgram() {
 
 absl::StatusOr<std::vector<uint8_t>> WithGuestInit(absl::Span<const uint8_t> initrd) {
   InitramfsBuilder builder;
-  if (absl::Status status = builder.AddFile(kGuestInitPath, GuestInitProgram(), 0755); !status.ok()) return status;
-  // Major 5, minor 1: /dev/console (Documentation/admin-guide/devices.txt); the kernel opens it for PID 1.
-  if (absl::Status status = builder.AddDevice("dev/console", DeviceKind::kCharacter, 5, 1, 0600); !status.ok()) {
+  if (absl::Status status = builder.AddFile(kGuestInitPath, GuestInitProgram(), 0755); !status.ok())
+    return status;
+  // Major 5, minor 1: /dev/console (Documentation/admin-guide/devices.txt); the kernel opens it for
+  // PID 1.
+  if (absl::Status status = builder.AddDevice("dev/console", DeviceKind::kCharacter, 5, 1, 0600);
+      !status.ok()) {
     return status;
   }
   std::vector<uint8_t> image = std::move(builder).Build();

@@ -1,7 +1,7 @@
 // watchsnap-init as the host uses it: the program's bytes, and initramfs images with it.
 //
-//   absl::StatusOr<std::vector<uint8_t>> initrd = WithGuestInit(user_initrd);   // user_initrd may be empty
-//   config.append += absl::StrCat(" rdinit=/", kGuestInitPath);
+//   absl::StatusOr<std::vector<uint8_t>> initrd = WithGuestInit(user_initrd);   // user_initrd may
+//   be empty config.append += absl::StrCat(" rdinit=/", kGuestInitPath);
 //
 // Threads: any. Errors: those of InitramfsBuilder.
 #ifndef WATCHSNAP_SNAPSHOT_GUEST_INIT_GUEST_INIT_IMAGE_H_
@@ -21,7 +21,8 @@ inline constexpr char kGuestInitPath[] = "watchsnap-init";
 // The statically linked program; lives as long as the process.
 absl::Span<const uint8_t> GuestInitProgram();
 
-// An archive with watchsnap-init and /dev/console, followed by `initrd` (any format the kernel takes, compressed or not).
+// An archive with watchsnap-init and /dev/console, followed by `initrd` (any format the kernel
+// takes, compressed or not).
 absl::StatusOr<std::vector<uint8_t>> WithGuestInit(absl::Span<const uint8_t> initrd);
 
 }  // namespace watchsnap

@@ -9,8 +9,8 @@
 namespace watchsnap {
 
 std::vector<GuestMount> StandardMounts() {
-  return {{"proc", "/proc"},   {"sysfs", "/sys"},  {"devtmpfs", "/dev"},
-          {"tmpfs", "/tmp"},   {"tmpfs", "/run"},  {"cgroup2", "/sys/fs/cgroup"}};
+  return {{"proc", "/proc"}, {"sysfs", "/sys"}, {"devtmpfs", "/dev"},
+          {"tmpfs", "/tmp"}, {"tmpfs", "/run"}, {"cgroup2", "/sys/fs/cgroup"}};
 }
 
 absl::Status MakeFolders(const std::string& path) {
@@ -25,7 +25,8 @@ absl::Status MakeFolders(const std::string& path) {
 
 absl::Status Mount(const GuestMount& mount) {
   if (absl::Status status = MakeFolders(mount.folder); !status.ok()) return status;
-  if (::mount(mount.type.c_str(), mount.folder.c_str(), mount.type.c_str(), 0, nullptr) != 0 && errno != EBUSY) {
+  if (::mount(mount.type.c_str(), mount.folder.c_str(), mount.type.c_str(), 0, nullptr) != 0 &&
+      errno != EBUSY) {
     return absl::ErrnoToStatus(errno, absl::StrCat("mount ", mount.type, " on ", mount.folder));
   }
   return absl::OkStatus();

@@ -1,9 +1,10 @@
 // Mounts of a guest's first process: kernel file systems on folders that may not be there yet.
 //
-//   for (const absl::Status& s : MountAll(StandardMounts())) …   // what could not be mounted, the rest is there
+//   for (const absl::Status& s : MountAll(StandardMounts())) …   // what could not be mounted, the
+//   rest is there
 //
-// Threads: one (the process is PID 1). Errors: a Status that names type, folder and what the kernel said. A folder
-// where that file system is mounted already counts as mounted.
+// Threads: one (the process is PID 1). Errors: a Status that names type, folder and what the kernel
+// said. A folder where that file system is mounted already counts as mounted.
 #ifndef WATCHSNAP_SNAPSHOT_GUEST_INIT_GUEST_MOUNTS_H_
 #define WATCHSNAP_SNAPSHOT_GUEST_INIT_GUEST_MOUNTS_H_
 

@@ -1,7 +1,9 @@
-// What a guest does when nobody brought an /init: a minimal first process that keeps the system lightly alive.
+// What a guest does when nobody brought an /init: a minimal first process that keeps the system
+// lightly alive.
 //
-// It mounts the standard file systems, reaps children, and every few milliseconds does a little of what makes a kernel
-// write to its variables: wakes up, makes a process now and then. SIGTERM, SIGINT and SIGPWR power the machine off.
+// It mounts the standard file systems, reaps children, and every few milliseconds does a little of
+// what makes a kernel write to its variables: wakes up, makes a process now and then. SIGTERM,
+// SIGINT and SIGPWR power the machine off.
 //
 // Threads: the process is PID 1 and single-threaded. Does not return.
 #ifndef WATCHSNAP_SNAPSHOT_GUEST_INIT_IDLE_INIT_H_

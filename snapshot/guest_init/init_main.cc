@@ -1,8 +1,10 @@
-// watchsnap-init: the first process of a guest whose own /init knows nothing of watchsnap (rdinit=/watchsnap-init).
+// watchsnap-init: the first process of a guest whose own /init knows nothing of watchsnap
+// (rdinit=/watchsnap-init).
 //
-// It says HELLO to the host, waits until the host has armed its watches, leaves no trace (what it mounted is unmounted)
-// and becomes the guest's /init. Without an /init it idles as a minimal one. Every wait is bounded: without a host at the
-// other end the guest boots all the same, and the console says why nothing is watched.
+// It says HELLO to the host, waits until the host has armed its watches, leaves no trace (what it
+// mounted is unmounted) and becomes the guest's /init. Without an /init it idles as a minimal one.
+// Every wait is bounded: without a host at the other end the guest boots all the same, and the
+// console says why nothing is watched.
 #include <errno.h>
 #include <fcntl.h>
 #include <stdarg.h>
@@ -35,14 +37,16 @@ constexpr char kFolder[] = "/.watchsnap";
 constexpr char kSys[] = "/.watchsnap/sys";
 constexpr char kDev[] = "/.watchsnap/dev";
 
-// The host may be emulated and busy; these bound a wait that something is wrong with, not one that is slow.
+// The host may be emulated and busy; these bound a wait that something is wrong with, not one that
+// is slow.
 constexpr absl::Duration kPortTimeout = absl::Seconds(30);
 constexpr absl::Duration kHostTimeout = absl::Seconds(30);
 constexpr absl::Duration kGoTimeout = absl::Seconds(120);
 
 void Say(const std::string& text) { fprintf(stderr, "watchsnap-init: %s\n", text.c_str()); }
 
-// The kernel gives PID 1 /dev/console where the initramfs has that node; without it, the one in devtmpfs.
+// The kernel gives PID 1 /dev/console where the initramfs has that node; without it, the one in
+// devtmpfs.
 void EnsureConsole() {
   if (fcntl(STDERR_FILENO, F_GETFD) >= 0) return;
   const std::string path = std::string(kDev) + "/console";
@@ -69,7 +73,8 @@ absl::StatusOr<HelloReply> MeetHost() {
 absl::Duration Lifetime(const HelloReply& reply) {
   auto found = reply.parameters.find(guest_parameter::kPowerOffAfterMs);
   int64_t ms = 0;
-  if (found == reply.parameters.end() || !absl::SimpleAtoi(found->second, &ms)) return absl::InfiniteDuration();
+  if (found == reply.parameters.end() || !absl::SimpleAtoi(found->second, &ms))
+    return absl::InfiniteDuration();
   return absl::Milliseconds(ms);
 }
 
@@ -105,7 +110,9 @@ int Main(char** argv, char** environment) {
 
 int main(int, char** argv, char** environment) {
   if (getpid() != 1) {
-    fprintf(stderr, "watchsnap-init is the first process of a guest (rdinit=/watchsnap-init), not a command.\n");
+    fprintf(stderr,
+            "watchsnap-init is the first process of a guest (rdinit=/watchsnap-init), not a "
+            "command.\n");
     return 2;
   }
   return watchsnap::Main(argv, environment);

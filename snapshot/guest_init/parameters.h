@@ -1,4 +1,5 @@
-// Names of the parameters that the host gives a guest in HELLO_REPLY (values are decimal where they are numbers).
+// Names of the parameters that the host gives a guest in HELLO_REPLY (values are decimal where they
+// are numbers).
 #ifndef WATCHSNAP_SNAPSHOT_GUEST_INIT_PARAMETERS_H_
 #define WATCHSNAP_SNAPSHOT_GUEST_INIT_PARAMETERS_H_
 

@@ -1,0 +1,141 @@
+"""What other packages and repositories use to test with watchsnap.
+
+    load("@watchsnap//testing:defs.bzl", "watch_scenario_test", "watch_kernel", "kvm_host_test")
+"""
+
+load("@rules_cc//cc:defs.bzl", "cc_test")
+load("@watchsnap//testing:watch_kernel.bzl", "WatchKernelInfo", _watch_kernel = "watch_kernel")
+load("@watchsnap//testing/kvm_host:defs.bzl", _kvm_host_test = "kvm_host_test")
+
+kvm_host_test = _kvm_host_test
+watch_kernel = _watch_kernel
+
+def _runfiles_path(ctx, file):
+    if file.short_path.startswith("../"):
+        return file.short_path[len("../"):]
+    return ctx.workspace_name + "/" + file.short_path
+
+def _cpp_string(text):
+    return "R\"watchsnap(" + text + ")watchsnap\""
+
+def _scenario_arguments_impl(ctx):
+    kernel = ctx.attr.kernel[WatchKernelInfo]
+    files = [kernel.vmlinux] + ctx.files.guest_data
+    arguments = ["--vmlinux=" + _runfiles_path(ctx, kernel.vmlinux)]
+    if ctx.attr.boot == "image":
+        if not kernel.image:
+            fail("%s has no image: give its watch_kernel one, or set boot = \"vmlinux\" here" % ctx.attr.kernel.label)
+        files.append(kernel.image)
+        arguments.append("--kernel=" + _runfiles_path(ctx, kernel.image))
+    arguments += ["--guest_data=" + _runfiles_path(ctx, file) for file in ctx.files.guest_data]
+    arguments += ctx.attr.arguments
+    source = ctx.actions.declare_file(ctx.label.name + ".cc")
+    ctx.actions.write(source, """\
+// Made by watch_scenario_test: the arguments {label} runs with where none are given.
+#include "testing/scenario/host_options.h"
+
+namespace watchsnap {{
+extern const char* const kBuiltInArguments[] = {{
+{arguments}    nullptr,
+}};
+}}  // namespace watchsnap
+""".format(
+        label = ctx.label,
+        arguments = "".join(["    %s,\n" % _cpp_string(argument) for argument in arguments]),
+    ))
+    return [DefaultInfo(files = depset([source]), runfiles = ctx.runfiles(files = files))]
+
+_scenario_arguments = rule(
+    implementation = _scenario_arguments_impl,
+    attrs = {
+        "arguments": attr.string_list(),
+        "boot": attr.string(values = ["image", "vmlinux"]),
+        "guest_data": attr.label_list(allow_files = True),
+        "kernel": attr.label(mandatory = True, providers = [WatchKernelInfo]),
+    },
+)
+
+def watch_scenario_test(
+        name,
+        srcs,
+        deps = [],
+        kernel = "@watchsnap//testing:kernel",
+        boot = "image",
+        cpus = 1,
+        memory_mb = 512,
+        duration_s = 5,
+        append = "",
+        guest_data = [],
+        debug_plugin = "hw_watch",
+        topology = None,
+        scheduler = None,
+        expect_scheduler_error = False,
+        tags = [],
+        size = "medium",
+        data = [],
+        **kwargs):
+    """A test that boots a guest for each WATCH_SCENARIO of its sources and then runs its POST_VM.
+
+    It runs on this machine's /dev/kvm if that delivers hardware watchpoints, else in the emulated KVM host, and says which. The built
+    program can be run by hand without arguments; --help and a wrong argument list what there is.
+
+    Args:
+      name: of the test.
+      srcs: sources with WATCH_SCENARIO and POST_VM (testing/scenario/scenario.h), and ordinary TESTs if wanted.
+      deps: further libraries; they are linked statically.
+      kernel: a watch_kernel. Default: the one --//testing:kernel names, Debian's stock kernel.
+      boot: "image" boots the kernel's image, with KASLR unless `append` has nokaslr; "vmlinux" boots the ELF directly, without.
+      cpus: vCPUs of the guest.
+      memory_mb: of the guest.
+      duration_s: how long HoldSpec::Full() holds, in seconds; a fraction may be given as a string.
+      append: further kernel command line.
+      guest_data: files that the guest finds in /data.
+      debug_plugin: how writes are trapped, by name.
+      topology: not supported yet.
+      scheduler: not supported yet.
+      expect_scheduler_error: not supported yet.
+      tags: as of every test; "cpu:2" is added.
+      size: as of every test.
+      data: as of every test.
+      **kwargs: as of every cc_test.
+    """
+    for attribute, value in [
+        ("topology", topology),
+        ("scheduler", scheduler),
+        ("expect_scheduler_error", expect_scheduler_error),
+    ]:
+        if value:
+            fail("watch_scenario_test(name = \"%s\"): %s is not supported yet; it comes with a later version of watchsnap" % (name, attribute))
+    if type(cpus) != "int" or cpus < 1:
+        fail("watch_scenario_test(name = \"%s\"): cpus = %s; a number from 1 is wanted" % (name, cpus))
+    arguments = name + "_arguments"
+    _scenario_arguments(
+        name = arguments,
+        testonly = True,
+        arguments = [
+            "--cpus=%s" % cpus,
+            "--memory_mb=%s" % memory_mb,
+            "--duration_s=%s" % duration_s,
+            "--append=%s" % append,
+            "--debug_plugin=%s" % debug_plugin,
+        ],
+        boot = boot,
+        guest_data = guest_data,
+        kernel = kernel,
+        tags = ["manual"],
+    )
+    cc_test(
+        name = name,
+        srcs = srcs + [":" + arguments],
+        data = data + [":" + arguments],
+        # The same program is the guest's first process, where there are no libraries.
+        linkopts = ["-static"],
+        linkstatic = True,
+        size = size,
+        tags = tags + ["cpu:2"],
+        deps = deps + [
+            "@watchsnap//testing:scenario",
+            "@watchsnap//testing/scenario:host_options",
+        ],
+        **kwargs
+    )

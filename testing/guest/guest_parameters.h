@@ -1,0 +1,14 @@
+// Names of the parameters that the host side of a scenario program gives its guest side in
+// HELLO_REPLY.
+#ifndef WATCHSNAP_TESTING_GUEST_GUEST_PARAMETERS_H_
+#define WATCHSNAP_TESTING_GUEST_GUEST_PARAMETERS_H_
+
+namespace watchsnap::guest_parameter {
+
+inline constexpr char kScenario[] = "scenario";     // its name
+inline constexpr char kHoldMs[] = "hold_ms";        // what HoldSpec::Full() means
+inline constexpr char kTimeoutMs[] = "timeout_ms";  // after which the scenario is killed
+
+}  // namespace watchsnap::guest_parameter
+
+#endif  // WATCHSNAP_TESTING_GUEST_GUEST_PARAMETERS_H_

@@ -1,0 +1,73 @@
+#include "testing/scenario/guest_image.h"
+
+#include <elf.h>
+#include <string.h>
+
+#include <algorithm>
+#include <utility>
+
+#include "absl/status/status.h"
+#include "absl/strings/str_cat.h"
+#include "vmm/boot/host_file.h"
+#include "vmm/boot/initramfs.h"
+
+namespace watchsnap {
+
+absl::StatusOr<std::vector<uint8_t>> LoadedPartOfElf(absl::Span<const uint8_t> file) {
+  Elf64_Ehdr header;
+  if (file.size() < sizeof(header) || memcmp(file.data(), ELFMAG, SELFMAG) != 0 ||
+      file[EI_CLASS] != ELFCLASS64) {
+    return absl::InvalidArgumentError("not a 64-bit ELF file");
+  }
+  memcpy(&header, file.data(), sizeof(header));
+  uint64_t end = header.e_phoff + uint64_t{header.e_phnum} * sizeof(Elf64_Phdr);
+  if (header.e_phentsize != sizeof(Elf64_Phdr) || end > file.size()) {
+    return absl::InvalidArgumentError("its program headers are damaged");
+  }
+  for (int i = 0; i < header.e_phnum; ++i) {
+    Elf64_Phdr segment;
+    memcpy(&segment, file.data() + header.e_phoff + static_cast<size_t>(i) * sizeof(segment),
+           sizeof(segment));
+    if (segment.p_type == PT_INTERP) {
+      return absl::InvalidArgumentError(
+          "it is dynamically linked; a scenario program must be static (watch_scenario_test links "
+          "it so)");
+    }
+    if (segment.p_filesz > file.size() || segment.p_offset > file.size() - segment.p_filesz) {
+      return absl::InvalidArgumentError("its segments lie outside the file");
+    }
+    end = std::max(end, segment.p_offset + segment.p_filesz);
+  }
+  // The section headers point behind what is left.
+  header.e_shoff = 0;
+  header.e_shnum = 0;
+  header.e_shstrndx = SHN_UNDEF;
+  std::vector<uint8_t> loaded(file.begin(), file.begin() + static_cast<ptrdiff_t>(end));
+  memcpy(loaded.data(), &header, sizeof(header));
+  return loaded;
+}
+
+absl::StatusOr<std::vector<uint8_t>> BuildGuestImage(const std::string& program,
+                                                     const std::vector<std::string>& guest_data) {
+  absl::StatusOr<HostFile> file = HostFile::Open(program, "scenario program");
+  if (!file.ok()) return file.status();
+  std::vector<uint8_t> bytes(file->size());
+  if (absl::Status read = file->ReadAt(0, absl::MakeSpan(bytes)); !read.ok()) return read;
+  absl::StatusOr<std::vector<uint8_t>> init = LoadedPartOfElf(bytes);
+  if (!init.ok())
+    return absl::Status(init.status().code(), absl::StrCat(program, ": ", init.status().message()));
+
+  InitramfsBuilder builder;
+  absl::Status status = builder.AddFile("init", absl::MakeConstSpan(*init), 0755);
+  // Major 5, minor 1: /dev/console (Documentation/admin-guide/devices.txt).
+  if (status.ok()) status = builder.AddDevice("dev/console", DeviceKind::kCharacter, 5, 1, 0600);
+  for (const std::string& data : guest_data) {
+    if (!status.ok()) break;
+    status =
+        builder.AddHostFile(absl::StrCat("data/", data.substr(data.rfind('/') + 1)), data, 0755);
+  }
+  if (!status.ok()) return status;
+  return std::move(builder).Build();
+}
+
+}  // namespace watchsnap

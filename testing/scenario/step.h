@@ -1,0 +1,120 @@
+// The vocabulary of a scenario: steps, and what they are made of. Plain values; execute_steps.h
+// runs them.
+//
+//   Step{.setup = {CgroupDef::Named("workers").Workers(2)},
+//        .ops = {Op::WatchSnapshot("jiffies_64"), Op::Run({"/bin/true"})},
+//        .hold = HoldSpec::Full()}
+//
+// A step starts its cgroups' workers, runs its ops in order, holds, and ends its workers.
+#ifndef WATCHSNAP_TESTING_SCENARIO_STEP_H_
+#define WATCHSNAP_TESTING_SCENARIO_STEP_H_
+
+#include <functional>
+#include <optional>
+#include <string>
+#include <utility>
+#include <variant>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/time/time.h"
+#include "snapshot/watch_options.h"
+
+namespace watchsnap {
+
+class ScenarioContext;
+
+// A cgroup (version 2) of processes that spin.
+class CgroupDef {
+ public:
+  static CgroupDef Named(std::string name) { return CgroupDef(std::move(name)); }
+  CgroupDef Workers(int count) const {
+    CgroupDef result = *this;
+    result.workers_ = count;
+    return result;
+  }
+
+  const std::string& name() const { return name_; }
+  int workers() const { return workers_; }
+
+ private:
+  explicit CgroupDef(std::string name) : name_(std::move(name)) {}
+  std::string name_;
+  int workers_ = 1;
+};
+
+// How long a step lasts after its ops.
+class HoldSpec {
+ public:
+  // As long as the test says (`duration_s` of watch_scenario_test).
+  static HoldSpec Full() { return HoldSpec(std::nullopt); }
+  static HoldSpec For(absl::Duration duration) { return HoldSpec(duration); }
+  static HoldSpec None() { return HoldSpec(absl::ZeroDuration()); }
+
+  absl::Duration Resolve(absl::Duration full) const { return duration_.value_or(full); }
+
+ private:
+  explicit HoldSpec(std::optional<absl::Duration> duration) : duration_(duration) {}
+  std::optional<absl::Duration> duration_;
+};
+
+// Something the scenario does itself, in the guest. An error fails the op.
+using GuestFunction = std::function<absl::Status(ScenarioContext& ctx)>;
+
+class Op {
+ public:
+  struct WatchSnapshotOp {
+    std::string symbol;
+    std::optional<WatchOptions> options;  // absent: the host's defaults
+  };
+  struct SnapshotOp {
+    std::string tag;
+  };
+  struct RunCommandOp {
+    std::vector<std::string> argv;
+    absl::Duration timeout;
+  };
+  struct RunFunctionOp {
+    std::string name;
+    GuestFunction function;
+  };
+  struct SleepOp {
+    absl::Duration duration;
+  };
+  using Kind = std::variant<WatchSnapshotOp, SnapshotOp, RunCommandOp, RunFunctionOp, SleepOp>;
+
+  // Captures each time the kernel writes to `symbol`: the name byte for byte as `nm vmlinux` prints
+  // it.
+  static Op WatchSnapshot(std::string symbol, std::optional<WatchOptions> options = std::nullopt) {
+    return Op(WatchSnapshotOp{std::move(symbol), options});
+  }
+  // One capture now, under `tag`.
+  static Op Snapshot(std::string tag) { return Op(SnapshotOp{std::move(tag)}); }
+  // A program of the guest. A status other than 0, or not ending in time, fails the op.
+  static Op Run(std::vector<std::string> argv, absl::Duration timeout = absl::Seconds(30)) {
+    return Op(RunCommandOp{std::move(argv), timeout});
+  }
+  // Code of the scenario; `name` is for messages.
+  static Op Run(std::string name, GuestFunction function) {
+    return Op(RunFunctionOp{std::move(name), std::move(function)});
+  }
+  static Op Sleep(absl::Duration duration) { return Op(SleepOp{duration}); }
+
+  const Kind& kind() const { return kind_; }
+  // As in the source: Op::WatchSnapshot("jiffies_64").
+  std::string Description() const;
+
+ private:
+  explicit Op(Kind kind) : kind_(std::move(kind)) {}
+  Kind kind_;
+};
+
+struct Step {
+  std::vector<CgroupDef> setup = {};
+  std::vector<Op> ops = {};
+  HoldSpec hold = HoldSpec::None();
+};
+
+}  // namespace watchsnap
+
+#endif  // WATCHSNAP_TESTING_SCENARIO_STEP_H_

@@ -1,0 +1,81 @@
+#include "testing/scenario/step_backend.h"
+
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "snapshot/bridge/snapshot_bridge.h"
+#include "testing/scenario/cgroup_workers.h"
+#include "testing/scenario/run_command.h"
+
+namespace watchsnap {
+namespace {
+
+// Arming may have to prove first that the host delivers hits, and a capture waits for its
+// rendering: seconds at most, in an emulated and busy host some more.
+constexpr absl::Duration kRequestTimeout = absl::Seconds(60);
+
+class BridgeBackend : public StepBackend {
+ public:
+  BridgeBackend(ScenarioContext& ctx, SnapshotBridge bridge)
+      : ctx_(ctx), bridge_(std::move(bridge)) {}
+
+  absl::Status Watch(const std::string& symbol, const std::optional<WatchOptions>&) override {
+    return bridge_.RegisterWatch(symbol);
+  }
+  absl::Status Capture(const std::string& tag) override { return bridge_.Capture(tag); }
+  absl::Status RunCommand(const std::vector<std::string>& argv, absl::Duration) override {
+    ctx_.RecordCommand(argv);
+    return absl::OkStatus();
+  }
+  absl::StatusOr<std::unique_ptr<RunningCgroup>> StartCgroup(const CgroupDef& cgroup) override {
+    ctx_.RecordCgroup(cgroup);
+    return nullptr;
+  }
+
+ private:
+  ScenarioContext& ctx_;
+  const SnapshotBridge bridge_;  // a handle
+};
+
+class ChannelBackend : public StepBackend {
+ public:
+  explicit ChannelBackend(ControlClient& channel) : channel_(channel) {}
+
+  absl::Status Watch(const std::string& symbol,
+                     const std::optional<WatchOptions>& options) override {
+    WatchRequestOptions request;
+    if (options.has_value()) {
+      request.max_captures = options->max_captures;
+      request.max_frozen_permille = options->max_frozen_permille;
+    }
+    return channel_.RequestWatch(symbol, request, kRequestTimeout);
+  }
+  absl::Status Capture(const std::string& tag) override {
+    return channel_.RequestCapture(tag, kRequestTimeout);
+  }
+  absl::Status RunCommand(const std::vector<std::string>& argv, absl::Duration timeout) override {
+    return watchsnap::RunCommand(argv, timeout);
+  }
+  absl::StatusOr<std::unique_ptr<RunningCgroup>> StartCgroup(const CgroupDef& cgroup) override {
+    return CgroupWorkers::Start(cgroup);
+  }
+
+ private:
+  ControlClient& channel_;
+};
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<StepBackend>> ChooseStepBackend(ScenarioContext& ctx) {
+  if (std::optional<SnapshotBridge> bridge = SnapshotBridge::Active(); bridge.has_value()) {
+    return std::make_unique<BridgeBackend>(ctx, *bridge);
+  }
+  if (ctx.channel() != nullptr) return std::make_unique<ChannelBackend>(*ctx.channel());
+  return absl::FailedPreconditionError(absl::StrCat(
+      "ExecuteSteps of ", ctx.name(),
+      " has nothing to act on: there is no channel to a host (it does not run in a guest) and no ",
+      "SnapshotBridge is active on this thread. In a host-side unit test call `auto guard = "
+      "bridge.SetThreadLocal();` first"));
+}
+
+}  // namespace watchsnap
