@@ -8,6 +8,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <cstdint>
 #include <memory>
 #include <string>
 #include <vector>
@@ -17,12 +18,22 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_replace.h"
 #include "testing/kvm_host/protocol.h"
+#include "testing/kvm_host/tsc.h"
 
 namespace watchsnap::kvm_host {
 namespace {
 
 // QEMU's option syntax: a comma in a value is doubled.
 std::string Escaped(const std::string& path) { return absl::StrReplaceAll(path, {{",", ",,"}}); }
+
+std::string KernelArguments() {
+  std::string arguments =
+      "console=ttyS0 loglevel=5 panic=-1 tsc=reliable mitigations=off nokaslr";
+  if (const int64_t khz = MeasureTscKhz(); khz > 0) {
+    absl::StrAppend(&arguments, " tsc_early_khz=", khz);
+  }
+  return arguments;
+}
 
 void AddShare(std::vector<std::string>& command, const std::string& tag, const std::string& path,
               bool writable) {
@@ -51,7 +62,7 @@ std::vector<std::string> EmulatorCommand(const Parts& parts, const EmulatorOptio
       "-smp", absl::StrCat(options.cpus), "-m", absl::StrCat(options.memory_mb),
       "-nodefaults", "-display", "none", "-serial", "stdio", "-no-reboot", "-nic", "none",
       "-kernel", parts.kernel, "-initrd", parts.initramfs,
-      "-append", "console=ttyS0 panic=-1 tsc=reliable mitigations=off nokaslr quiet loglevel=4",
+      "-append", KernelArguments(),
       "-device", "virtio-serial-device",
       "-chardev", absl::StrCat("socket,id=port,fd=", port_fd),
       "-device", absl::StrCat("virtserialport,chardev=port,name=", kPortName),
