@@ -1,8 +1,8 @@
 // What one instruction writes to memory, from its bytes alone.
 //
 // "Stores" are all instructions with a memory operand that is written, visible or implied: mov,
-// read-modify-writes, xchg, cmpxchg (also one that fails: it writes the old value back), push, call,
-// string instructions, SSE and AVX stores, xsave, …  The instruction set is that of the build's
+// read-modify-writes, xchg, cmpxchg (also one that fails: it writes the old value back), push,
+// call, string instructions, SSE and AVX stores, xsave, …  The instruction set is that of the build's
 // architecture. Bytes are those of a running guest, and may be anything.
 //
 // Threads: pure functions. Errors: an optional; bytes that are no instruction store nothing.

@@ -13,12 +13,12 @@
 // The answer says how sure it is. kExact: decoded forward, and it is a store that can be this one.
 // kApproximate: the instruction stream could not be followed from the function's start (none known,
 // or data between the instructions), and the store is what decoding from many places before agrees
-// on, or what names the watched address. kUnknown: only the next address is known, and `note` says why.
+// on, or what names the watched address. kUnknown: only the next address is known; `note` says why.
 //
 // Work is bounded: functions of up to 1 MB, and a few dozen short decodes otherwise. The caller may
 // cache by next_pc for as long as the text does not change.
 //
-// Addresses are run-time KVAs. Threads: pure functions; the reader is called on the caller's thread.
+// Addresses are run-time KVAs. Threads: pure functions; the reader runs on the caller's thread.
 // Errors: none; a reader that fails makes an answer unknown.
 #ifndef WATCHSNAP_DEBUG_DECODE_WRITER_DECODER_H_
 #define WATCHSNAP_DEBUG_DECODE_WRITER_DECODER_H_

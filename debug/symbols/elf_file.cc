@@ -63,7 +63,8 @@ absl::Status Damaged(const std::string& path, std::string_view what) {
 absl::StatusOr<std::unique_ptr<const ElfFile>> ElfFile::Open(const std::string& path) {
   const int fd = open(path.c_str(), O_RDONLY | O_CLOEXEC);
   if (fd < 0) {
-    return absl::ErrnoToStatus(errno, absl::StrCat("cannot open the kernel's vmlinux '", path, "'"));
+    return absl::ErrnoToStatus(errno,
+                               absl::StrCat("cannot open the kernel's vmlinux '", path, "'"));
   }
   absl::Cleanup close_fd = [fd] { close(fd); };
   struct stat status;

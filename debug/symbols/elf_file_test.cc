@@ -28,7 +28,8 @@ ElfBuilder Small() {
   const uint16_t data =
       builder.AddSection(".data", kData, SHF_ALLOC | SHF_WRITE, Bytes{1, 2, 3, 4, 5, 6, 7, 8});
   builder.AddSection(".bss", kData + 0x1000, SHF_ALLOC | SHF_WRITE, 1 << 20, SHT_NOBITS);
-  const uint16_t text = builder.AddSection(".text", 0xffffffff81000000, SHF_ALLOC | SHF_EXECINSTR, 64);
+  const uint16_t text =
+      builder.AddSection(".text", 0xffffffff81000000, SHF_ALLOC | SHF_EXECINSTR, 64);
   builder.AddSymbol("jiffies_64", data, kData, 8)
       .AddSymbol("do_timer", text, 0xffffffff81000000, 21, STT_FUNC)
       .AddBuildId("0123456789", 0xffffffff82a56e48)

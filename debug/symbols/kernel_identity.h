@@ -11,7 +11,7 @@
 // Nothing here knows a virtual machine: registers come as values, memory through a callback.
 // Threads: pure functions; the reader is called on the caller's thread only.
 // Errors: FailedPrecondition "slide not known …" where the kernel is too early in its boot (try
-// again later), or evidence contradicts itself; FailedPrecondition for another build, with both IDs.
+// again later), or evidence contradicts itself; for another build, the message has both IDs.
 #ifndef WATCHSNAP_DEBUG_SYMBOLS_KERNEL_IDENTITY_H_
 #define WATCHSNAP_DEBUG_SYMBOLS_KERNEL_IDENTITY_H_
 

@@ -3,6 +3,7 @@
 #include <elf.h>
 
 #include <algorithm>
+#include <map>
 #include <utility>
 
 #include "absl/strings/escaping.h"
@@ -214,15 +215,17 @@ absl::Status KernelSymbols::CheckWatchable(std::string_view name,
   if (std::any_of(defined.begin(), defined.end(), [&](const SymbolEntry& entry) {
         return entry.address != defined[0].address;
       })) {
+    std::map<uint64_t, const SymbolEntry*> by_address;
+    for (const SymbolEntry& entry : defined) by_address.emplace(entry.address, &entry);
     std::vector<std::string> places;
-    for (const SymbolEntry& entry : defined) {
+    for (const auto& [address, entry] : by_address) {
       if (places.size() == kPlacesInMessage) {
-        places.push_back(absl::StrCat("and ", defined.size() - kPlacesInMessage, " more"));
+        places.push_back(absl::StrCat("and ", by_address.size() - kPlacesInMessage, " more"));
         break;
       }
-      places.push_back(PlaceOf(entry));
+      places.push_back(PlaceOf(*entry));
     }
-    return Refusal(name, absl::StrCat("it is ambiguous, ", defined.size(), " places have it: ",
+    return Refusal(name, absl::StrCat("it is ambiguous, ", by_address.size(), " places have it: ",
                                       absl::StrJoin(places, "; "),
                                       ". Static variables of different files share the name; "
                                       "watch one with a name of its own"));

@@ -32,7 +32,8 @@ template <typename Work>
 double Milliseconds(Work work) {
   const auto start = std::chrono::steady_clock::now();
   work();
-  return std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start).count();
+  const auto end = std::chrono::steady_clock::now();
+  return std::chrono::duration<double, std::milli>(end - start).count();
 }
 
 double Median(std::vector<double> values) {
@@ -84,7 +85,7 @@ int Run(const std::string& path) {
   std::printf("%s: %zu symbols, medians of %d rounds, warm\n", path.c_str(), kernel->symbol_count(),
               kRounds);
   std::printf("  plain scan, 1 name                %8.3f ms\n", Median(plain));
-  std::printf("  3 symbols, one after another      %8.3f ms   %.2f times the plain scan (<= %.0f)\n",
+  std::printf("  3 symbols, one after another      %8.3f ms   %.2f times that (<= %.0f)\n",
               Median(each), ratio, kMaxRatio);
   std::printf("  3 symbols in one pass             %8.3f ms   %.2f times\n", Median(together),
               Median(together) / Median(plain));
@@ -99,7 +100,7 @@ int Run(const std::string& path) {
 int main(int argc, char** argv) {
   const char* path = argc > 1 ? argv[1] : std::getenv("WATCHSNAP_VMLINUX");
   if (path == nullptr) {
-    std::fprintf(stderr, "usage: %s VMLINUX   (or WATCHSNAP_VMLINUX in the environment)\n", argv[0]);
+    std::fprintf(stderr, "usage: %s VMLINUX (or WATCHSNAP_VMLINUX=VMLINUX)\n", argv[0]);
     return 2;
   }
   return watchsnap::Run(path);

@@ -154,11 +154,12 @@ TEST_F(KernelSymbolsTest, AnUndefinedSymbolIsRefused) {
 
 TEST_F(KernelSymbolsTest, APerCpuSymbolIsRefusedBySection) {
   builder_.AddSymbol("current_task", percpu_, kPerCpu + 0x18, 8);
-  EXPECT_THAT(Refusal("current_task"), HasSubstr("it is a per-CPU variable (section .data..percpu"));
+  EXPECT_THAT(Refusal("current_task"), HasSubstr("a per-CPU variable (section .data..percpu"));
 }
 
 TEST_F(KernelSymbolsTest, AnInitSymbolIsRefused) {
-  builder_.AddSymbol("boot_only", init_, kInit + 8, 8).AddSymbol("intel", cpu_dev_, kInit + 0x2000, 8);
+  builder_.AddSymbol("boot_only", init_, kInit + 8, 8)
+      .AddSymbol("intel", cpu_dev_, kInit + 0x2000, 8);
   EXPECT_THAT(Refusal("boot_only"), HasSubstr("section .init.data, which the kernel frees"));
   EXPECT_THAT(Refusal("intel"), HasSubstr("section .x86_cpu_dev.init, which the kernel frees"));
 }

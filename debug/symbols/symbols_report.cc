@@ -14,6 +14,7 @@ namespace watchsnap {
 namespace {
 
 constexpr size_t kNearMisses = 8;
+constexpr size_t kPlacesInText = 16;
 
 std::string Json(std::string_view text) {
   std::string out = "\"";
@@ -49,13 +50,19 @@ void Append(SymbolsReport& report, std::string_view name, absl::Span<const Symbo
   std::vector<std::string> json_entries;
   for (const SymbolEntry& entry : entries) {
     const uint64_t alignment = AddressAlignment(entry.address);
-    absl::StrAppendFormat(&report.text,
-                          "  address 0x%016x  size %d  section %s  alignment %d  type %s\n",
-                          entry.address, entry.size, SectionOf(entry), alignment,
-                          SymbolTypeName(entry));
+    if (json_entries.size() < kPlacesInText) {
+      absl::StrAppendFormat(&report.text,
+                            "  address 0x%016x  size %d  section %s  alignment %d  type %s\n",
+                            entry.address, entry.size, SectionOf(entry), alignment,
+                            SymbolTypeName(entry));
+    }
     json_entries.push_back(absl::StrFormat(
         R"({"address":"0x%x","size":%d,"section":%s,"alignment":%d,"type":%s})", entry.address,
         entry.size, Json(SectionOf(entry)), alignment, Json(SymbolTypeName(entry))));
+  }
+  if (entries.size() > kPlacesInText) {
+    absl::StrAppend(&report.text, "  and ", entries.size() - kPlacesInText,
+                    " more places (all of them with --json)\n");
   }
   std::string verdict;
   if (watchable.ok()) {
@@ -66,7 +73,7 @@ void Append(SymbolsReport& report, std::string_view name, absl::Span<const Symbo
     verdict = absl::StrCat(R"("watchable":false,"reason":)", Json(watchable.message()));
     report.all_watchable = false;
   }
-  if (!near.empty()) {
+  if (!near.empty() && !entries.empty()) {  // else they stand in the reason
     absl::StrAppend(&report.text, "  near misses: ", absl::StrJoin(near, ", "), "\n");
   }
   std::vector<std::string> json_near;

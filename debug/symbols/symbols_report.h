@@ -5,7 +5,7 @@
 //   SymbolsReport report = DescribeSymbols(*kernel, names);
 //   std::cout << (json ? report.json : report.text);
 //
-// Threads: a pure function. Errors: none of its own; a name that is not there is part of the report.
+// Threads: a pure function. Errors: none of its own; an unknown name is part of the report.
 #ifndef WATCHSNAP_DEBUG_SYMBOLS_SYMBOLS_REPORT_H_
 #define WATCHSNAP_DEBUG_SYMBOLS_SYMBOLS_REPORT_H_
 

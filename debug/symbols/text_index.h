@@ -3,7 +3,7 @@
 // What counts as a function: STT_FUNC, and sized untyped labels in sections that are executable and
 // not writable (assembly entry points are typed NOTYPE in 7.3; `.data` is flagged executable
 // there and is no code). Names at one address: a function before a label, global before weak before
-// local, then the shorter, then the alphabetically first, so that a report reads the same each time.
+// local, then the shorter, then the alphabetically first, so that reports read the same each time.
 //
 // Threads: immutable once built. Ownership: names point into the ElfFile.
 #ifndef WATCHSNAP_DEBUG_SYMBOLS_TEXT_INDEX_H_

@@ -6,6 +6,7 @@
 // What the watch of a scenario should name as writers can be read here. With no symbol, every store
 // of every function is found again: 1 if any answer was wrong (exact, but not the store itself).
 // The text is the file's; a running kernel has alternatives patched in.
+#include <algorithm>
 #include <cinttypes>
 #include <cstdint>
 #include <cstdio>
@@ -23,14 +24,15 @@ namespace watchsnap {
 namespace {
 
 struct Totals {
-  uint64_t functions = 0, broken = 0, stores = 0, exact = 0, approximate = 0, unknown = 0, wrong = 0;
+  uint64_t functions = 0, broken = 0, stores = 0;
+  uint64_t exact = 0, approximate = 0, unknown = 0, wrong = 0;
 };
 
 class Finder {
  public:
   explicit Finder(const KernelSymbols& kernel) : kernel_(kernel) {}
 
-  // Visits every store of every function; prints those to [address, address + 8) if `name` is given.
+  // Visits every store of every function; with a `name`, those to the 8 bytes at `address`.
   void Walk(std::string_view name, uint64_t address) {
     const ElfSection* text = kernel_.elf().FindSection(".text");
     CHECK(text != nullptr);
@@ -58,7 +60,8 @@ class Finder {
       if (length == 0) {
         ++totals_.broken;
         if (name.empty()) {
-          std::printf("undecodable: %s+0x%" PRIx64 "\n", std::string(function.name).c_str(), offset);
+          std::printf("undecodable: %s+0x%" PRIx64 "\n", std::string(function.name).c_str(),
+                      offset);
         }
         return;
       }
