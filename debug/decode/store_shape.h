@@ -2,8 +2,8 @@
 //
 // "Stores" are all instructions with a memory operand that is written, visible or implied: mov,
 // read-modify-writes, xchg, cmpxchg (also one that fails: it writes the old value back), push,
-// call, string instructions, SSE and AVX stores, xsave, …  The instruction set is that of the build's
-// architecture. Bytes are those of a running guest, and may be anything.
+// call, string instructions, SSE and AVX stores, xsave, …  The instruction set is that of the
+// build's architecture. Bytes are those of a running guest, and may be anything.
 //
 // Threads: pure functions. Errors: an optional; bytes that are no instruction store nothing.
 #ifndef WATCHSNAP_DEBUG_DECODE_STORE_SHAPE_H_
