@@ -12,6 +12,7 @@
 #include <thread>
 
 #include "absl/status/status.h"
+#include "absl/synchronization/notification.h"
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
 #include "snapshot/wire/control_server.h"
@@ -132,9 +133,11 @@ TEST(ControlClientTest, DetailsThatDoNotFitAreCutAndSaySo) {
 
 TEST(ControlClientTest, AnAnswerThatNeverComesEndsInTheDeadline) {
   Responder held;
+  absl::Notification is_held;
   ControlHandlers handlers = Accepting();
   handlers.on_watch = [&](std::string, const WatchRequestOptions&, Responder responder) {
     held = std::move(responder);
+    is_held.Notify();
   };
   Host host(std::move(handlers));
   ControlClient client(host.guest_fd);
@@ -142,6 +145,7 @@ TEST(ControlClientTest, AnAnswerThatNeverComesEndsInTheDeadline) {
   EXPECT_EQ(status.code(), absl::StatusCode::kDeadlineExceeded);
   EXPECT_THAT(std::string(status.message()), HasSubstr("no answer to the watch within 30ms"));
   // The late answer is not taken for the next request's.
+  is_held.WaitForNotification();
   held.Reply(absl::InternalError("late"));
   EXPECT_TRUE(client.RequestCapture("mid", kLong).ok());
 }
