@@ -76,8 +76,8 @@ bool WriteAll(int fd, std::string_view data) {
 // One run of one command: the conversation with the agent.
 class Session {
  public:
-  Session(Emulator& emulator, std::string job, absl::Time deadline)
-      : emulator_(emulator), job_(std::move(job)), deadline_(deadline) {}
+  Session(Emulator& emulator, std::string job, absl::Duration timeout)
+      : emulator_(emulator), job_(std::move(job)), timeout_(timeout) {}
 
   absl::StatusOr<int> Run() {
     // The log must never stall the machine, nor this loop.
@@ -111,7 +111,7 @@ class Session {
 
   absl::Time NextDeadline() const {
     if (stop_signal_ != 0) return kill_at_;
-    return started_ ? deadline_ : std::min(deadline_, start_ + kBootTimeout);
+    return deadline_;
   }
 
   int PollTimeout() const {
@@ -200,6 +200,7 @@ class Session {
         return absl::OkStatus();
       case kvm_host::kStarted:
         started_ = true;
+        deadline_ = absl::Now() + timeout_;
         return absl::OkStatus();
       case kvm_host::kStdout:
       case kvm_host::kStderr:
@@ -220,8 +221,9 @@ class Session {
 
   Emulator& emulator_;
   const std::string job_;
-  const absl::Time deadline_;
+  const absl::Duration timeout_;
   const absl::Time start_ = absl::Now();
+  absl::Time deadline_ = start_ + kBootTimeout;  // once the command has started, its own
   SignalReader signals_;
   std::string input_, log_;
   bool log_open_ = true, started_ = false, timed_out_ = false, killed_ = false;
@@ -238,7 +240,6 @@ bool InsideKvmHost() {
 }
 
 absl::StatusOr<int> RunInKvmHost(const KvmHostOptions& options) {
-  const absl::Time deadline = absl::Now() + options.timeout;
   absl::StatusOr<kvm_host::Job> job = kvm_host::MakeJob(options, environ);
   if (!job.ok()) return job.status();
   absl::StatusOr<kvm_host::Parts> parts = kvm_host::FindParts();
@@ -246,7 +247,7 @@ absl::StatusOr<int> RunInKvmHost(const KvmHostOptions& options) {
   absl::StatusOr<std::unique_ptr<Emulator>> emulator =
       Emulator::Start(*parts, {options.cpus, options.memory_mb, job->writable});
   if (!emulator.ok()) return emulator.status();
-  return Session(**emulator, job->Serialize(), deadline).Run();
+  return Session(**emulator, job->Serialize(), options.timeout).Run();
 }
 
 }  // namespace watchsnap

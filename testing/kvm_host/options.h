@@ -13,7 +13,7 @@ struct KvmHostOptions {
   std::vector<std::string> argv;  // argv[0] is looked up in PATH if it has no slash
   int cpus = 2;                   // 1 to 16
   int memory_mb = 4000;           // 512 to 65536; taken as it is used
-  absl::Duration timeout = absl::InfiniteDuration();  // from the call on
+  absl::Duration timeout = absl::InfiniteDuration();  // from the command's start on
   std::vector<std::string> writable;  // existing folders the command may write; launcher.h names others
   std::vector<std::string> env;       // NAME=VALUE, before those of this process that are passed in
   std::string working_dir;            // empty: this process's
