@@ -16,14 +16,14 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
-#include "debug/debug_device.h"
 #include "debug/symbols/kernel_symbols.h"
+#include "snapshot/capture/guest_view.h"
 #include "vmm/machine.h"
 #include "vmm/x86_64/page_walk.h"
 
 namespace watchsnap {
 
-class KernelView {
+class KernelView : public GuestView {
  public:
   // Measures the slide on vCPU 0 (MSR_LSTAR, else the IDT) and compares build IDs. FailedPrecondition while
   // the kernel is too early in its boot, or for another build. Freezes the guest for a moment; not on a
@@ -35,9 +35,8 @@ class KernelView {
   uint64_t slide() const { return slide_; }
   const std::string& slide_source() const { return slide_source_; }
 
-  absl::Status Read(uint64_t kva, absl::Span<uint8_t> out) const;
-  // The function at a run-time address; `address` in the result is run-time too.
-  std::optional<TextSymbol> Symbolize(uint64_t address) const;
+  absl::Status Read(uint64_t kva, absl::Span<uint8_t> out) const override;
+  std::optional<TextSymbol> Symbolize(uint64_t address) const override;
   // The value of the 4-byte variable `name`.
   absl::StatusOr<uint32_t> ReadU32(std::string_view name) const;
 

@@ -34,9 +34,9 @@ Renderer::Renderer(FreezeCoordinator* coordinator, EvidencePool* pool, Output ou
 
 Renderer::~Renderer() { Stop(); }
 
-void Renderer::SetKernel(const KernelView* kernel, const GuestClock& clock) {
+void Renderer::SetGuest(const GuestView* guest, const GuestClock& clock) {
   absl::MutexLock lock(&mutex_);
-  kernel_ = kernel;
+  guest_ = guest;
   clock_ = clock;
 }
 
@@ -52,7 +52,7 @@ void Renderer::Run() {
     if (evidence == nullptr) return;
     {
       absl::MutexLock lock(&mutex_);
-      view_ = kernel_;
+      view_ = guest_;
       guest_clock_ = clock_;
     }
     Render(*evidence);

@@ -5,8 +5,8 @@
 // watch triggered gives one Report.
 //
 // Threads: Start and Stop by the owner; the output callback on the renderer's thread, in order.
-// Ownership: borrows coordinator and pool. The kernel view may come later than the first capture
-// (SetKernel); reports rendered before that name no functions and say so in `degraded`.
+// Ownership: borrows coordinator and pool. The guest view may come later than the first capture
+// (SetGuest); reports rendered before that name no functions and say so in `degraded`.
 #ifndef WATCHSNAP_SNAPSHOT_CAPTURE_RENDERER_H_
 #define WATCHSNAP_SNAPSHOT_CAPTURE_RENDERER_H_
 
@@ -24,7 +24,7 @@
 #include "snapshot/capture/evidence.h"
 #include "snapshot/capture/freeze_coordinator.h"
 #include "snapshot/capture/guest_clock.h"
-#include "snapshot/capture/kernel_view.h"
+#include "snapshot/capture/guest_view.h"
 #include "snapshot/report/report.h"
 
 namespace watchsnap {
@@ -37,7 +37,8 @@ class Renderer {
   Renderer(FreezeCoordinator* coordinator, EvidencePool* pool, Output output);
   ~Renderer();
 
-  void SetKernel(const KernelView* kernel, const GuestClock& clock);
+  // `guest` outlives the renderer.
+  void SetGuest(const GuestView* guest, const GuestClock& clock);
   // Renders what is queued and ends the thread. After the vCPUs have stopped. Idempotent.
   void Stop();
 
@@ -52,10 +53,10 @@ class Renderer {
   EvidencePool* const pool_;
   const Output output_;
   absl::Mutex mutex_;
-  const KernelView* kernel_ ABSL_GUARDED_BY(mutex_) = nullptr;
+  const GuestView* guest_ ABSL_GUARDED_BY(mutex_) = nullptr;
   GuestClock clock_ ABSL_GUARDED_BY(mutex_);
   // The thread's own:
-  const KernelView* view_ = nullptr;
+  const GuestView* view_ = nullptr;
   GuestClock guest_clock_;
   uint64_t freezes_ = 0;
   std::unordered_map<uint64_t, CodeLocation> writers_;  // by next_pc and watch

@@ -42,6 +42,7 @@ int WatchsnapMain(int argc, char** argv, const EmulatedHost& emulated_host) {
   const std::string command = all[0];
   const Arguments rest(all.begin() + 1, all.end());
   if (command == "run") return RunCommand(rest, emulated_host);
+  if (command == "doctor") return DoctorCommand(rest, emulated_host);
   if (command == "symbols") return SymbolsCommand(rest);
   if (command == "--help" || command == "help" || command == "-h") {
     std::fputs(kHelp, stdout);

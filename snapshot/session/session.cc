@@ -193,7 +193,7 @@ absl::Status Session::IdentifyKernel(const Hello& hello) {
   if (!kernel.ok()) return kernel.status();
   absl::StatusOr<GuestClock> clock = MeasureClock(hello);
   if (!clock.ok()) return clock.status();
-  renderer_->SetKernel(kernel->get(), *clock);
+  renderer_->SetGuest(kernel->get(), *clock);
   Progress(absl::StrFormat("guest is up after %.1f s; KASLR slide %#x (by %s), build ID %s",
                            absl::ToDoubleSeconds(absl::Now() - machine_->start_time()),
                            (*kernel)->slide(), (*kernel)->slide_source(),

@@ -1,0 +1,29 @@
+// GuestView: what the renderer asks of a guest whose program is known: its text, and which function an
+// address belongs to. KernelView is the one for Linux; tests have one for bare guests.
+//
+// Threads: both calls from the renderer's thread, with the guest running.
+// Units: addresses are run-time guest-virtual addresses.
+#ifndef WATCHSNAP_SNAPSHOT_CAPTURE_GUEST_VIEW_H_
+#define WATCHSNAP_SNAPSHOT_CAPTURE_GUEST_VIEW_H_
+
+#include <cstdint>
+#include <optional>
+
+#include "absl/status/status.h"
+#include "absl/types/span.h"
+#include "debug/symbols/text_index.h"
+
+namespace watchsnap {
+
+class GuestView {
+ public:
+  virtual ~GuestView() = default;
+  // All of `out`, or an error.
+  virtual absl::Status Read(uint64_t address, absl::Span<uint8_t> out) const = 0;
+  // The function at a run-time address; `address` in the result is run-time too.
+  virtual std::optional<TextSymbol> Symbolize(uint64_t address) const = 0;
+};
+
+}  // namespace watchsnap
+
+#endif  // WATCHSNAP_SNAPSHOT_CAPTURE_GUEST_VIEW_H_
