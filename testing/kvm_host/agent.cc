@@ -177,10 +177,11 @@ void MountOuterTree(const Job& job) {
   Mount("devtmpfs", "/host/dev", "devtmpfs", 0, "");
   Mount("devpts", "/host/dev/pts", "devpts", 0, "");
   Mount("shm", "/host/dev/shm", "tmpfs", 0, "mode=1777");
-  symlink("/proc/self/fd", "/host/dev/fd");
-  symlink("/proc/self/fd/0", "/host/dev/stdin");
-  symlink("/proc/self/fd/1", "/host/dev/stdout");
-  symlink("/proc/self/fd/2", "/host/dev/stderr");
+  // What udev would make.
+  (void)!symlink("/proc/self/fd", "/host/dev/fd");
+  (void)!symlink("/proc/self/fd/0", "/host/dev/stdin");
+  (void)!symlink("/proc/self/fd/1", "/host/dev/stdout");
+  (void)!symlink("/proc/self/fd/2", "/host/dev/stderr");
   MountScratch("/tmp");
   MountScratch("/var/tmp");
   for (size_t i = 0; i < job.writable.size(); ++i) {
@@ -189,7 +190,7 @@ void MountOuterTree(const Job& job) {
 }
 
 void RaiseLimits() {
-  sethostname("kvm-host", 8);
+  (void)!sethostname("kvm-host", 8);
   const rlimit files = {65536, 65536};
   setrlimit(RLIMIT_NOFILE, &files);
   const rlimit locked = {RLIM_INFINITY, RLIM_INFINITY};
