@@ -59,13 +59,11 @@ int FreezeCoordinator::FindWatch(uint64_t address) const {
   return -1;
 }
 
-void FreezeCoordinator::Suppress(Watch& watch) {
+void FreezeCoordinator::Suppress(Watch& watch, std::string_view why) {
   watch.suppressed.fetch_add(1);
   if (watch.said_suppressed.exchange(true)) return;
-  LOG(WARNING) << "watch " << watch.description.symbol << ": past its budget of "
-               << watch.options.max_captures << " captures or "
-               << watch.options.max_frozen_permille
-               << "/1000 of the time frozen; further hits are counted as suppressed";
+  LOG(WARNING) << "watch " << watch.description.symbol << ": " << why
+               << ": from here on such hits are counted as suppressed, without a capture";
 }
 
 void FreezeCoordinator::Admit(const WatchHits& hits, Pending& pending, int64_t now_ns) {
@@ -75,8 +73,12 @@ void FreezeCoordinator::Admit(const WatchHits& hits, Pending& pending, int64_t n
     if (index < 0) continue;  // disarmed a moment ago
     Watch& watch = watches_[index];
     watch.hits.fetch_add(1);
-    if (watch.admitted.load() >= watch.options.max_captures || !watch.budget.Allows(now_ns)) {
-      Suppress(watch);
+    if (watch.admitted.load() >= watch.options.max_captures) {
+      Suppress(watch, "its budget of captures is used up");
+      continue;
+    }
+    if (!watch.budget.Allows(now_ns)) {
+      Suppress(watch, "it kept the guest frozen for as much of a second as its budget allows");
       continue;
     }
     watch.admitted.fetch_add(1);
@@ -105,7 +107,11 @@ void FreezeCoordinator::OnHits(int vcpu, const WatchHits& hits) {
   if (pending.count == 0) return;
   CaptureEvidence* evidence = AcquireBuffer(vcpu);
   if (evidence == nullptr) {
-    for (int i = 0; i < pending.count; ++i) Suppress(watches_[pending.hits[i].watch]);
+    for (int i = 0; i < pending.count; ++i) {
+      Watch& watch = watches_[pending.hits[i].watch];
+      watch.admitted.fetch_sub(1);
+      Suppress(watch, "captures come faster than they are rendered");
+    }
     return;
   }
   pending.waiting.store(true);

@@ -99,7 +99,7 @@ class FreezeCoordinator : public HitSink {
   int FindWatch(uint64_t address) const;
   // Counts the hits and fills `pending` with those that are within their budgets.
   void Admit(const WatchHits& hits, Pending& pending, int64_t now_ns);
-  void Suppress(Watch& watch);
+  void Suppress(Watch& watch, std::string_view why);
   CaptureEvidence* AcquireBuffer(int vcpu);
   void CopyEvidence(CaptureEvidence& evidence);
   void Finish(CaptureEvidence* evidence, FrozenVcpus frozen);

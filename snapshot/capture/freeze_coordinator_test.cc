@@ -1,0 +1,245 @@
+// The coordinator without a guest: plain threads take the place of vCPUs and "hit" when told.
+#include "snapshot/capture/freeze_coordinator.h"
+
+#include <atomic>
+#include <functional>
+#include <memory>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "absl/status/status_matchers.h"
+#include "absl/time/clock.h"
+#include "debug/debug_target_fake.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+
+namespace watchsnap {
+namespace {
+
+using ::absl_testing::IsOk;
+using ::absl_testing::StatusIs;
+using ::testing::HasSubstr;
+
+constexpr uint64_t kAddress = 0xffff'ffff'8300'7a00;
+
+class FakeVcpu : public PauseParticipant {
+ public:
+  void Kick() override { kicked.store(true); }
+  void SaveState() override {}
+  std::atomic<bool> kicked{false};
+};
+
+class FreezeCoordinatorTest : public ::testing::Test {
+ protected:
+  // Starts `vcpus` threads; each runs `script(vcpu)` once, "outside the guest", and then only runs and parks.
+  void Run(int vcpus, int buffers, FreezeCoordinator::Options options,
+           const std::function<void(int)>& script) {
+    target_ = std::make_unique<DebugTargetFake>(vcpus);
+    pool_ = std::make_unique<EvidencePool>(buffers, vcpus);
+    std::vector<PauseParticipant*> participants;
+    for (int i = 0; i < vcpus; ++i) {
+      vcpus_.push_back(std::make_unique<FakeVcpu>());
+      participants.push_back(vcpus_.back().get());
+    }
+    barrier_ = std::make_unique<PauseBarrier>(participants);
+    coordinator_ =
+        std::make_unique<FreezeCoordinator>(barrier_.get(), target_.get(), pool_.get(), options);
+    if (prepare_) prepare_();
+    for (int i = 0; i < vcpus; ++i) {
+      threads_.emplace_back([this, i, script] {
+        barrier_->Park(i);  // until the initial thaw
+        script(i);
+        while (!stop_) {
+          if (!barrier_->EnterGuest(i)) {
+            barrier_->Park(i);
+            continue;
+          }
+          while (!vcpus_[i]->kicked.load() && !stop_) std::this_thread::yield();
+          barrier_->LeaveGuest(i);
+          vcpus_[i]->kicked = false;
+        }
+        barrier_->Retire(i);
+      });
+    }
+    ASSERT_THAT(barrier_->InitialFreeze(absl::Seconds(10)).status(), IsOk());
+  }
+  void TearDown() override {
+    stop_ = true;
+    for (auto& thread : threads_) thread.join();
+  }
+  int AddWatch(WatchOptions options = WatchOptions::Unlimited()) {
+    absl::StatusOr<int> index =
+        coordinator_->Add({.symbol = "counter", .address = kAddress, .watched_bytes = 8}, options);
+    EXPECT_THAT(index.status(), IsOk());
+    return index.value_or(-1);
+  }
+  static WatchHits Hit(int vcpu, uint64_t value, uint64_t address = kAddress) {
+    WatchHits hits;
+    hits.count = 1;
+    hits.hits[0] = {.watch = 1,
+                    .slot = 1,
+                    .vcpu = vcpu,
+                    .address = address,
+                    .length = 8,
+                    .values_known = true,
+                    .old_value = value - 1,
+                    .new_value = value};
+    return hits;
+  }
+
+  std::function<void()> prepare_;
+  std::vector<std::unique_ptr<FakeVcpu>> vcpus_;
+  std::unique_ptr<DebugTargetFake> target_;
+  std::unique_ptr<EvidencePool> pool_;
+  std::unique_ptr<PauseBarrier> barrier_;
+  std::unique_ptr<FreezeCoordinator> coordinator_;
+  std::vector<std::thread> threads_;
+  std::atomic<bool> stop_{false};
+};
+
+TEST_F(FreezeCoordinatorTest, AHitBecomesEvidenceWithItsTimesInOrder) {
+  std::atomic<bool> done{false};
+  prepare_ = [this] { AddWatch(); };
+  Run(2, 4, {}, [&](int vcpu) {
+    if (vcpu != 1) return;
+    coordinator_->OnHits(1, Hit(1, 7));
+    done = true;
+  });
+  CaptureEvidence* evidence = pool_->Take();
+  ASSERT_NE(evidence, nullptr);
+  EXPECT_EQ(evidence->leader, 1);
+  ASSERT_EQ(evidence->hit_count, 1);
+  EXPECT_EQ(evidence->hits[0].watch, 0);
+  EXPECT_EQ(evidence->hits[0].hit.new_value, 7u);
+  EXPECT_LE(evidence->start_ns, evidence->frozen_ns);
+  EXPECT_LE(evidence->frozen_ns, evidence->evidence_ns);
+  EXPECT_LE(evidence->evidence_ns, evidence->thawed_ns);
+  pool_->Rendered(evidence);
+  while (!done) std::this_thread::yield();
+  EXPECT_EQ(coordinator_->counters(0).hits, 1u);
+}
+
+TEST_F(FreezeCoordinatorTest, VcpusThatHitAtOnceAllGetTheirHitsReported) {
+  constexpr int kVcpus = 4;
+  constexpr int kRounds = 200;
+  prepare_ = [this] { AddWatch(); };
+  Run(kVcpus, 1000, {}, [&](int vcpu) {
+    for (int round = 1; round <= kRounds; ++round) {
+      coordinator_->OnHits(vcpu, Hit(vcpu, static_cast<uint64_t>(vcpu) * 1000 + round));
+      barrier_->Park(vcpu);
+    }
+  });
+  std::vector<int> seen(kVcpus, 0);
+  int shared = 0;
+  for (int total = 0; total < kVcpus * kRounds;) {
+    CaptureEvidence* evidence = pool_->Take();
+    ASSERT_NE(evidence, nullptr);
+    ASSERT_GT(evidence->hit_count, 0);
+    ASSERT_LE(evidence->hit_count, kVcpus);
+    // The leader's own hit comes first.
+    EXPECT_EQ(evidence->hits[0].hit.vcpu, evidence->leader);
+    shared += evidence->hit_count > 1;
+    for (int i = 0; i < evidence->hit_count; ++i) {
+      const WatchHit& hit = evidence->hits[i].hit;
+      // Each vCPU's hits arrive once each, in order.
+      ++seen[hit.vcpu];
+      ASSERT_EQ(hit.new_value, static_cast<uint64_t>(hit.vcpu) * 1000 + seen[hit.vcpu]);
+      ++total;
+    }
+    pool_->Rendered(evidence);
+  }
+  EXPECT_EQ(coordinator_->counters(0).hits, static_cast<uint64_t>(kVcpus * kRounds));
+  EXPECT_GT(shared, 0) << "no two of them ever hit at once: the test shows nothing";
+}
+
+TEST_F(FreezeCoordinatorTest, TheBudgetsSurplusIsSuppressedAndTheSumHolds) {
+  std::atomic<bool> done{false};
+  prepare_ = [this] { AddWatch({.max_captures = 3, .max_frozen_permille = 1000}); };
+  Run(1, 8, {}, [&](int vcpu) {
+    for (int i = 1; i <= 10; ++i) coordinator_->OnHits(vcpu, Hit(vcpu, i));
+    done = true;
+  });
+  while (!done) std::this_thread::yield();
+  for (int i = 0; i < 3; ++i) {
+    CaptureEvidence* evidence = pool_->Take();
+    coordinator_->CountCaptured(evidence->hits[0].watch);
+    pool_->Rendered(evidence);
+  }
+  const WatchCounters counters = coordinator_->counters(0);
+  EXPECT_EQ(counters.hits, 10u);
+  EXPECT_EQ(counters.captured, 3u);
+  EXPECT_EQ(counters.suppressed, 7u);
+  EXPECT_THAT(CheckConsistent(counters), IsOk());
+}
+
+TEST_F(FreezeCoordinatorTest, WithoutAFreeBufferAHitIsSuppressedAfterTheWait) {
+  std::atomic<bool> done{false};
+  prepare_ = [this] { AddWatch(); };
+  Run(1, 1, {.buffer_wait = absl::Milliseconds(5)}, [&](int vcpu) {
+    coordinator_->OnHits(vcpu, Hit(vcpu, 1));
+    coordinator_->OnHits(vcpu, Hit(vcpu, 2));  // the renderer still has the only buffer
+    done = true;
+  });
+  while (!done) std::this_thread::yield();
+  EXPECT_EQ(coordinator_->counters(0).hits, 2u);
+  EXPECT_EQ(coordinator_->counters(0).suppressed, 1u);
+}
+
+TEST_F(FreezeCoordinatorTest, AFreezeThatFailsCountsItsHitsAsLost) {
+  std::atomic<bool> let_go{false};
+  std::atomic<bool> done{false};
+  prepare_ = [this] { AddWatch(); };
+  Run(2, 4, {.freeze_deadline = absl::Milliseconds(20)}, [&](int vcpu) {
+    if (vcpu == 1) {  // stuck outside the guest: does not park
+      while (!let_go) std::this_thread::yield();
+      return;
+    }
+    coordinator_->OnHits(vcpu, Hit(vcpu, 1));
+    done = true;
+  });
+  while (!done) std::this_thread::yield();
+  let_go = true;
+  EXPECT_EQ(coordinator_->counters(0).hits, 1u);
+  EXPECT_EQ(coordinator_->counters(0).lost, 1u);
+  EXPECT_THAT(CheckConsistent(coordinator_->counters(0)), IsOk());
+}
+
+TEST_F(FreezeCoordinatorTest, HitsOfAWatchThatIsNoLongerThereAreDropped) {
+  std::atomic<bool> done{false};
+  prepare_ = [this] { coordinator_->Remove(AddWatch()); };
+  Run(1, 4, {}, [&](int vcpu) {
+    coordinator_->OnHits(vcpu, Hit(vcpu, 1));
+    done = true;
+  });
+  while (!done) std::this_thread::yield();
+  EXPECT_EQ(coordinator_->counters(0).hits, 0u);
+}
+
+TEST_F(FreezeCoordinatorTest, ATimeDrivenCaptureFreezesFromOutside) {
+  Run(3, 4, {}, [](int) {});
+  ASSERT_THAT(coordinator_->Capture(CaptureKind::kSnapshot, "now"), IsOk());
+  CaptureEvidence* evidence = pool_->Take();
+  ASSERT_NE(evidence, nullptr);
+  EXPECT_EQ(evidence->kind, CaptureKind::kSnapshot);
+  EXPECT_EQ(evidence->tag, "now");
+  EXPECT_EQ(evidence->leader, -1);
+  EXPECT_EQ(evidence->registers.size(), 3u);
+  pool_->Rendered(evidence);
+}
+
+TEST_F(FreezeCoordinatorTest, TheWatchTableHasAnEnd) {
+  Run(1, 1, {}, [](int) {});
+  for (int i = 0; i < 64; ++i) {
+    ASSERT_THAT(coordinator_->Add({.symbol = "s", .address = kAddress + 8 * i}, {}).status(), IsOk());
+  }
+  EXPECT_THAT(coordinator_->Add({.symbol = "s", .address = 8}, {}).status(),
+              StatusIs(absl::StatusCode::kResourceExhausted, HasSubstr("64")));
+  coordinator_->Remove(17);
+  absl::StatusOr<int> reused = coordinator_->Add({.symbol = "s", .address = 8}, {});
+  ASSERT_THAT(reused.status(), IsOk());
+  EXPECT_EQ(*reused, 17);
+}
+
+}  // namespace
+}  // namespace watchsnap
