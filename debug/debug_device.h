@@ -1,16 +1,16 @@
 // DebugDevice: the pluggable part that turns "tell me when the guest writes here" into traps.
 //
 // A plugin is handed a DebugTarget (what it may do to the machine), arms watches on guest-virtual
-// addresses and, on the vCPU thread that trapped, says which watches were hit. What becomes of a hit
-// (freeze, capture, count) is not its business.
+// addresses and, on the vCPU thread that trapped, says which watches were hit. What becomes of a
+// hit (freeze, capture, count) is not its business.
 //
 // Threads
-// - Arm and Disarm: any thread that is not a vCPU's; they serialise among themselves. Both are called
-//   with the guest running or frozen.
+// - Arm and Disarm: any thread that is not a vCPU's; they serialise among themselves. Both are
+//   called with the guest running or frozen.
 // - OnExit: on the thread of the vCPU that trapped, concurrently with other vCPUs' and with Arm. It
 //   must not allocate, format or wait: other vCPUs may be waiting to be frozen by it.
-// Errors: a Status that says what was wanted, what the host answered, and which other plugin could do
-// it. A failed Arm leaves nothing armed on any vCPU and consumes no slot.
+// Errors: a Status that says what was wanted, what the host answered, and which other plugin could
+// do it. A failed Arm leaves nothing armed on any vCPU and consumes no slot.
 #ifndef WATCHSNAP_DEBUG_DEBUG_DEVICE_H_
 #define WATCHSNAP_DEBUG_DEBUG_DEVICE_H_
 
@@ -44,8 +44,8 @@ class DebugTarget {
   virtual absl::Status SetDebugRegs(int vcpu, const kvm_debugregs& regs) = 0;
   // Stops all vCPUs, runs `task`, lets them go. Not from a vCPU thread.
   virtual absl::Status WhileFrozen(std::function<absl::Status()> task) = 0;
-  // The host address of guest-virtual [kva, kva + length), by the page tables of vCPU `vcpu` as last
-  // saved, or nullptr where it is not mapped to RAM or crosses into another page that is not
+  // The host address of guest-virtual [kva, kva + length), by the page tables of vCPU `vcpu` as
+  // last saved, or nullptr where it is not mapped to RAM or crosses into another page that is not
   // contiguous. Kernel addresses only. Frozen, or on that vCPU's own thread.
   virtual uint8_t* HostAddress(int vcpu, uint64_t kva, uint64_t length) = 0;
   // The registers of that vCPU as last saved; frozen, or on its own thread (then refreshed by
@@ -88,10 +88,10 @@ struct WatchHits {
 };
 
 struct DebugCapabilities {
-  int user_watches = 0;       // how many at a time; kUnlimited where there is no bound
+  int user_watches = 0;  // how many at a time; kUnlimitedWatches where there is no bound
   bool has_reserved_slot = false;
-  std::string lengths;        // for people: "1, 2, 4 or 8 bytes, aligned"
-  std::string cost;           // for people: "one debug exit a hit"
+  std::string lengths;  // for people: "1, 2, 4 or 8 bytes, aligned"
+  std::string cost;     // for people: "one debug exit a hit"
 };
 inline constexpr int kUnlimitedWatches = 1 << 20;
 

@@ -1,5 +1,5 @@
-// DebugTargetFake: a machine made of notes. Records what a plugin sets, serves memory at addresses the
-// test chooses, and fails on demand.
+// DebugTargetFake: a machine made of notes. Records what a plugin sets, serves memory at addresses
+// the test chooses, and fails on demand.
 //
 // Threads: one, the test's. RunOnVcpu runs the task on the caller's thread, and notes which vCPU it
 // stands for, so that a call "on the wrong thread" is an error as it would be a bug.

@@ -55,7 +55,8 @@ constexpr WantedCapability kWanted[] = {
     {KVM_CAP_MP_STATE, "KVM_CAP_MP_STATE", true, 0, "starting vCPUs"},
     {KVM_CAP_IMMEDIATE_EXIT, "KVM_CAP_IMMEDIATE_EXIT", true, 0, "stopping vCPUs for a freeze"},
     {KVM_CAP_SET_GUEST_DEBUG, "KVM_CAP_SET_GUEST_DEBUG", true, 0, "watchpoints"},
-    {KVM_CAP_DEBUGREGS, "KVM_CAP_DEBUGREGS", true, 0, "giving the guest's own debug exceptions back"},
+    {KVM_CAP_DEBUGREGS, "KVM_CAP_DEBUGREGS", true, 0,
+     "giving the guest's own debug exceptions back"},
     {KVM_CAP_SET_GUEST_DEBUG2, "KVM_CAP_SET_GUEST_DEBUG2 (hardware breakpoints)", false,
      KVM_GUESTDBG_USE_HW_BP, "without it KVM does not say whether it takes watchpoints"},
     {KVM_CAP_SET_GUEST_DEBUG2, "KVM_CAP_SET_GUEST_DEBUG2 (single step)", false,
@@ -65,7 +66,8 @@ constexpr WantedCapability kWanted[] = {
     {KVM_CAP_SYNC_REGS, "KVM_CAP_SYNC_REGS (general and special registers)", false,
      KVM_SYNC_X86_REGS | KVM_SYNC_X86_SREGS, "without it each freeze costs two more calls a vCPU"},
     {KVM_CAP_READONLY_MEM, "KVM_CAP_READONLY_MEM", false, 0, "watches by page protection"},
-    {KVM_CAP_ADJUST_CLOCK, "KVM_CAP_ADJUST_CLOCK", false, 0, "hiding pauses from the guest's clock"},
+    {KVM_CAP_ADJUST_CLOCK, "KVM_CAP_ADJUST_CLOCK", false, 0,
+     "hiding pauses from the guest's clock"},
     {KVM_CAP_VCPU_ATTRIBUTES, "KVM_CAP_VCPU_ATTRIBUTES", false, 0,
      "hiding pauses from the guest's time-stamp counter"},
     {KVM_CAP_NR_VCPUS, "KVM_CAP_NR_VCPUS", false, 0, "how many vCPUs KVM recommends"},
@@ -76,8 +78,9 @@ void CheckKvm(DoctorReport& report) {
   if (kvm < 0) {
     std::string advice;
     if (errno == ENOENT || errno == ENODEV || errno == ENXIO) {
-      advice = "this machine offers no KVM: load kvm_intel or kvm_amd, allow nested virtualisation if "
-               "it is a virtual machine itself, or use the emulated KVM host";
+      advice =
+          "this machine offers no KVM: load kvm_intel or kvm_amd, allow nested virtualisation if "
+          "it is a virtual machine itself, or use the emulated KVM host";
     } else if (errno == EACCES || errno == EPERM) {
       advice = "this user may not open it: join the group kvm, or run as root";
     }
@@ -91,7 +94,8 @@ void CheckKvm(DoctorReport& report) {
                            absl::StrCat("version ", KVM_API_VERSION, " is needed")});
   for (const WantedCapability& wanted : kWanted) {
     const int value = ioctl(kvm, KVM_CHECK_EXTENSION, wanted.number);
-    const bool ok = wanted.mask == 0 ? value > 0 : value > 0 && (value & wanted.mask) == wanted.mask;
+    const bool ok =
+        wanted.mask == 0 ? value > 0 : value > 0 && (value & wanted.mask) == wanted.mask;
     report.checks.push_back({wanted.name, ok, wanted.required,
                              wanted.mask == 0 ? absl::StrCat(value) : absl::StrFormat("%#x", value),
                              wanted.use});
@@ -110,7 +114,8 @@ DoctorRoute JudgeDirectRoute(const DoctorReport& report) {
   if (!missing.empty()) {
     route.detail = absl::StrCat("this host's KVM lacks ", missing);
   } else if (!report.self_test.ok()) {
-    route.detail = absl::StrCat("a small guest could not be run: ", report.self_test.status().message());
+    route.detail =
+        absl::StrCat("a small guest could not be run: ", report.self_test.status().message());
   } else if (!report.self_test->AllDeliver()) {
     route.detail = absl::StrCat("hardware watchpoints: ", report.self_test->Summary());
   } else {

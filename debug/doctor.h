@@ -5,8 +5,8 @@
 //   report.routes.push_back({"emulated", usable, detail});   // whoever knows about other routes
 //   std::cout << DoctorText(report);
 //
-// A route is a way to run a scenario: "direct" (this host's KVM) is judged here; the emulated host is
-// the program's to add, since this folder does not know of it.
+// A route is a way to run a scenario: "direct" (this host's KVM) is judged here; the emulated host
+// is the program's to add, since this folder does not know of it.
 // Threads: RunDoctor on any thread; takes milliseconds (bounded by the self-test's deadline).
 // Errors: none; what is missing is a finding, with what to do about it.
 #ifndef WATCHSNAP_DEBUG_DOCTOR_H_
@@ -22,7 +22,7 @@
 namespace watchsnap {
 
 struct DoctorCheck {
-  std::string name;    // "KVM_CAP_IRQFD"
+  std::string name;  // "KVM_CAP_IRQFD"
   bool ok = false;
   bool required = true;
   std::string found;   // "4096"
@@ -58,10 +58,12 @@ DoctorReport RunDoctor(const std::string& kvm_path = "/dev/kvm");
 // "never delivers".
 std::string DoctorText(const DoctorReport& report);
 // One JSON object:
-// {"schema":"watchsnap.doctor/1","kvm":{"path":…,"ok":…,"checks":[{"name","ok","required","found",
-// "advice"}]},"hw_watch":{"ok":…,"slots":[{"slot","outcome","detail"}],"error":…},"plugins":[{"name",
-// "user_watches":n|null,"reserved_slot","lengths","cost"}],"routes":[{"name","usable","detail"}],
-// "usable":…}; user_watches is null where there is no bound.
+// {"schema":"watchsnap.doctor/1",
+//  "kvm":{"path":…,"ok":…,"checks":[{"name","ok","required","found","advice"}]},
+//  "hw_watch":{"ok":…,"slots":[{"slot","outcome","detail"}],"error":… (only where not tried)},
+//  "plugins":[{"name","user_watches" (null: no bound),"reserved_slot","lengths","cost"}],
+//  "routes":[{"name","usable","detail"}],"usable":…}
+// outcome: "delivers", "never delivers", "misdelivers" or "refuses".
 std::string DoctorJson(const DoctorReport& report);
 
 }  // namespace watchsnap

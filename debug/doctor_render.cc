@@ -9,7 +9,8 @@
 namespace watchsnap {
 namespace {
 
-// RFC 8259 §7. Bytes from 0x80 on pass through: what is quoted here is ASCII or comes from strerror.
+// RFC 8259 §7. Bytes from 0x80 on pass through: what is quoted here is ASCII or comes from
+// strerror.
 std::string Quoted(std::string_view text) {
   std::string quoted = "\"";
   for (char c : text) {
@@ -34,14 +35,10 @@ std::string WatchCount(const DebugCapabilities& capabilities) {
 
 std::string_view OutcomeName(SlotOutcome outcome) {
   switch (outcome) {
-    case SlotOutcome::kDelivers:
-      return "delivers";
-    case SlotOutcome::kNeverDelivers:
-      return "never delivers";
-    case SlotOutcome::kMisdelivers:
-      return "misdelivers";
-    case SlotOutcome::kRefuses:
-      return "refuses";
+    case SlotOutcome::kDelivers: return "delivers";
+    case SlotOutcome::kNeverDelivers: return "never delivers";
+    case SlotOutcome::kMisdelivers: return "misdelivers";
+    case SlotOutcome::kRefuses: return "refuses";
   }
   return "?";
 }
@@ -49,7 +46,8 @@ std::string_view OutcomeName(SlotOutcome outcome) {
 template <typename T, typename F>
 std::string JsonArray(const std::vector<T>& items, F&& render) {
   std::string array = "[";
-  for (size_t i = 0; i < items.size(); ++i) absl::StrAppend(&array, i == 0 ? "" : ",", render(items[i], i));
+  for (size_t i = 0; i < items.size(); ++i)
+    absl::StrAppend(&array, i == 0 ? "" : ",", render(items[i], i));
   return array + "]";
 }
 
@@ -58,7 +56,10 @@ std::string JsonArray(const std::vector<T>& items, F&& render) {
 std::string DoctorText(const DoctorReport& report) {
   std::string text = absl::StrCat("KVM (", report.kvm_path, ")\n");
   for (const DoctorCheck& check : report.checks) {
-    absl::StrAppendFormat(&text, "  %-9s %s: %s", check.ok ? "ok" : check.required ? "MISSING" : "without",
+    absl::StrAppendFormat(&text, "  %-9s %s: %s",
+                          check.ok         ? "ok"
+                          : check.required ? "MISSING"
+                                           : "without",
                           check.name, check.found);
     if (!check.ok && !check.advice.empty()) absl::StrAppend(&text, "  [", check.advice, "]");
     text += '\n';
@@ -67,16 +68,18 @@ std::string DoctorText(const DoctorReport& report) {
   if (report.self_test.ok()) {
     for (size_t i = 0; i < report.self_test->slots.size(); ++i) {
       const SelfTestSlot& slot = report.self_test->slots[i];
-      absl::StrAppendFormat(&text, "  %-9s slot %d%s: %s",
-                            slot.outcome == SlotOutcome::kDelivers ? "ok" : "MISSING", i,
-                            i == 0 ? " (reserved for the exit-kind trigger)" : "",
-                            SlotOutcomeText(slot.outcome));
+      absl::StrAppendFormat(
+          &text, "  %-9s slot %d%s: %s", slot.outcome == SlotOutcome::kDelivers ? "ok" : "MISSING",
+          i, i == 0 ? " (reserved for the exit-kind trigger)" : "", SlotOutcomeText(slot.outcome));
       if (!slot.detail.empty()) absl::StrAppend(&text, " (", slot.detail, ")");
       text += '\n';
     }
-    absl::StrAppend(&text, "  tried in ", absl::FormatDuration(absl::Trunc(report.self_test->took, absl::Microseconds(100))), "\n");
+    absl::StrAppend(
+        &text, "  tried in ",
+        absl::FormatDuration(absl::Trunc(report.self_test->took, absl::Microseconds(100))), "\n");
   } else {
-    absl::StrAppend(&text, "  MISSING   could not be tried: ", report.self_test.status().message(), "\n");
+    absl::StrAppend(&text, "  MISSING   could not be tried: ", report.self_test.status().message(),
+                    "\n");
   }
   absl::StrAppend(&text, "Debug plugins in this program\n");
   if (report.plugins.empty()) absl::StrAppend(&text, "  none\n");
@@ -87,7 +90,8 @@ std::string DoctorText(const DoctorReport& report) {
   }
   absl::StrAppend(&text, "Routes by which scenarios can run\n");
   for (const DoctorRoute& route : report.routes) {
-    absl::StrAppendFormat(&text, "  %-9s %s: %s\n", route.usable ? "ok" : "no", route.name, route.detail);
+    absl::StrAppendFormat(&text, "  %-9s %s: %s\n", route.usable ? "ok" : "no", route.name,
+                          route.detail);
   }
   return text;
 }
@@ -96,22 +100,24 @@ std::string DoctorJson(const DoctorReport& report) {
   std::string json = absl::StrCat(
       "{\"schema\":\"watchsnap.doctor/1\",\"kvm\":{\"path\":", Quoted(report.kvm_path),
       ",\"ok\":", Bool(report.RequiredChecksOk()), ",\"checks\":",
-      JsonArray(report.checks, [](const DoctorCheck& check, size_t) {
-        return absl::StrCat("{\"name\":", Quoted(check.name), ",\"ok\":", Bool(check.ok),
-                            ",\"required\":", Bool(check.required), ",\"found\":",
-                            Quoted(check.found), ",\"advice\":", Quoted(check.advice), "}");
-      }),
+      JsonArray(report.checks,
+                [](const DoctorCheck& check, size_t) {
+                  return absl::StrCat("{\"name\":", Quoted(check.name), ",\"ok\":", Bool(check.ok),
+                                      ",\"required\":", Bool(check.required),
+                                      ",\"found\":", Quoted(check.found),
+                                      ",\"advice\":", Quoted(check.advice), "}");
+                }),
       "},\"hw_watch\":{");
   if (report.self_test.ok()) {
-    absl::StrAppend(&json, "\"ok\":", Bool(report.self_test->AllDeliver()), ",\"slots\":",
-                    JsonArray(report.self_test->slots, [](const SelfTestSlot& slot, size_t i) {
-                      return absl::StrCat("{\"slot\":", i, ",\"outcome\":",
-                                          Quoted(OutcomeName(slot.outcome)), ",\"detail\":",
-                                          Quoted(slot.detail), "}");
-                    }));
+    absl::StrAppend(
+        &json, "\"ok\":", Bool(report.self_test->AllDeliver()),
+        ",\"slots\":", JsonArray(report.self_test->slots, [](const SelfTestSlot& slot, size_t i) {
+          return absl::StrCat("{\"slot\":", i, ",\"outcome\":", Quoted(OutcomeName(slot.outcome)),
+                              ",\"detail\":", Quoted(slot.detail), "}");
+        }));
   } else {
-    absl::StrAppend(&json, "\"ok\":false,\"slots\":[],\"error\":",
-                    Quoted(report.self_test.status().message()));
+    absl::StrAppend(
+        &json, "\"ok\":false,\"slots\":[],\"error\":", Quoted(report.self_test.status().message()));
   }
   absl::StrAppend(
       &json, "},\"plugins\":",
@@ -120,15 +126,17 @@ std::string DoctorJson(const DoctorReport& report) {
                   const DebugCapabilities& can = plugin.capabilities;
                   return absl::StrCat(
                       "{\"name\":", Quoted(plugin.name), ",\"user_watches\":",
-                      can.user_watches >= kUnlimitedWatches ? "null" : absl::StrCat(can.user_watches),
-                      ",\"reserved_slot\":", Bool(can.has_reserved_slot), ",\"lengths\":",
-                      Quoted(can.lengths), ",\"cost\":", Quoted(can.cost), "}");
+                      can.user_watches >= kUnlimitedWatches ? "null"
+                                                            : absl::StrCat(can.user_watches),
+                      ",\"reserved_slot\":", Bool(can.has_reserved_slot),
+                      ",\"lengths\":", Quoted(can.lengths), ",\"cost\":", Quoted(can.cost), "}");
                 }),
       ",\"routes\":",
       JsonArray(report.routes,
                 [](const DoctorRoute& route, size_t) {
-                  return absl::StrCat("{\"name\":", Quoted(route.name), ",\"usable\":",
-                                      Bool(route.usable), ",\"detail\":", Quoted(route.detail), "}");
+                  return absl::StrCat("{\"name\":", Quoted(route.name),
+                                      ",\"usable\":", Bool(route.usable),
+                                      ",\"detail\":", Quoted(route.detail), "}");
                 }),
       ",\"usable\":", Bool(report.AnyRouteUsable()), "}");
   return json;

@@ -30,8 +30,8 @@ TEST(DoctorTest, AMissingDeviceIsAFindingWithAdvice) {
   EXPECT_FALSE(report.self_test.ok());
   ASSERT_EQ(report.routes.size(), 1u);
   EXPECT_FALSE(report.AnyRouteUsable());
-  EXPECT_THAT(DoctorText(report),
-              AllOf(HasSubstr("MISSING   /nonexistent/kvm: No such file"), HasSubstr("emulated KVM host")));
+  EXPECT_THAT(DoctorText(report), AllOf(HasSubstr("MISSING   /nonexistent/kvm: No such file"),
+                                        HasSubstr("emulated KVM host")));
 }
 
 TEST(DoctorTest, ThisMachinesKvmIsJudgedByItsSelfTest) {
@@ -44,10 +44,11 @@ TEST(DoctorTest, ThisMachinesKvmIsJudgedByItsSelfTest) {
 }
 
 TEST(DoctorTest, TextSaysNeverDeliversOnlyWhereItIsSo) {
-  EXPECT_THAT(DoctorText(ReportWith(SlotOutcome::kNeverDelivers)),
-              AllOf(HasSubstr("slot 0 (reserved for the exit-kind trigger): accepts a watch and never "
-                              "delivers a hit"),
-                    HasSubstr("slot 3: accepts")));
+  EXPECT_THAT(
+      DoctorText(ReportWith(SlotOutcome::kNeverDelivers)),
+      AllOf(HasSubstr("slot 0 (reserved for the exit-kind trigger): accepts a watch and never "
+                      "delivers a hit"),
+            HasSubstr("slot 3: accepts")));
   EXPECT_THAT(DoctorText(ReportWith(SlotOutcome::kDelivers)),
               AllOf(Not(HasSubstr("never delivers")), HasSubstr("slot 3: delivers"),
                     HasSubstr("without   KVM_CAP_Y: 0  [for y]"),

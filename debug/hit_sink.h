@@ -9,8 +9,8 @@ namespace watchsnap {
 class HitSink {
  public:
   virtual ~HitSink() = default;
-  // On the thread of the vCPU that hit, outside the guest; the vCPU goes on when this returns. It may
-  // lead a freeze (PauseBarrier::TryLead) and must not wait for anything else.
+  // On the thread of the vCPU that hit, outside the guest; the vCPU goes on when this returns. It
+  // may lead a freeze (PauseBarrier::TryLead) and must not wait for anything else.
   virtual void OnHits(int vcpu, const WatchHits& hits) = 0;
 };
 

@@ -1,5 +1,6 @@
-// A debug plugin's view of a real machine with a bare guest, on any /dev/kvm: it needs no watchpoint
-// to be delivered. What a plugin sees where they are is in hw_watch/hw_watch_delivery_main.cc.
+// A debug plugin's view of a real machine with a bare guest, on any /dev/kvm: it needs no
+// watchpoint to be delivered. What a plugin sees where they are is in
+// hw_watch/hw_watch_delivery_main.cc.
 #include "debug/machine_debug_target.h"
 
 #include <atomic>
@@ -39,7 +40,9 @@ class MachineDebugTargetTest : public ::testing::Test {
   }
   // The guest runs meanwhile.
   uint64_t Word(int index) {
-    return machine_->memory().ReadObject<uint64_t>(BareGuestBuilder::GpaOf(guest_.words[index])).value();
+    return machine_->memory()
+        .ReadObject<uint64_t>(BareGuestBuilder::GpaOf(guest_.words[index]))
+        .value();
   }
   void WaitFor(int index, uint64_t value) {
     const absl::Time until = absl::Now() + absl::Seconds(30);
@@ -98,19 +101,20 @@ TEST_F(MachineDebugTargetTest, FreezesBeforeAndAfterTheStart) {
 
 TEST_F(MachineDebugTargetTest, SetsAndReadsDebugRegisters) {
   ASSERT_NO_FATAL_FAILURE(Make(SpinningGuest(1), 1));
-  EXPECT_THAT(target_->RunOnVcpu(0, [&]() -> absl::Status {
-    absl::StatusOr<kvm_debugregs> regs = target_->GetDebugRegs(0);
-    if (!regs.ok()) return regs.status();
-    regs->db[2] = 0x1234;
-    regs->dr6 |= 1 << 14;
-    absl::Status status = target_->SetDebugRegs(0, *regs);
-    if (!status.ok()) return status;
-    absl::StatusOr<kvm_debugregs> again = target_->GetDebugRegs(0);
-    if (!again.ok()) return again.status();
-    EXPECT_EQ(again->db[2], 0x1234u);
-    EXPECT_NE(again->dr6 & (1 << 14), 0u);
-    return absl::OkStatus();
-  }),
+  EXPECT_THAT(target_->RunOnVcpu(0,
+                                 [&]() -> absl::Status {
+                                   absl::StatusOr<kvm_debugregs> regs = target_->GetDebugRegs(0);
+                                   if (!regs.ok()) return regs.status();
+                                   regs->db[2] = 0x1234;
+                                   regs->dr6 |= 1 << 14;
+                                   absl::Status status = target_->SetDebugRegs(0, *regs);
+                                   if (!status.ok()) return status;
+                                   absl::StatusOr<kvm_debugregs> again = target_->GetDebugRegs(0);
+                                   if (!again.ok()) return again.status();
+                                   EXPECT_EQ(again->db[2], 0x1234u);
+                                   EXPECT_NE(again->dr6 & (1 << 14), 0u);
+                                   return absl::OkStatus();
+                                 }),
               IsOk());
 }
 
@@ -173,10 +177,13 @@ TEST_F(MachineDebugTargetTest, DebugExitsReachTheDeviceAndItsHitsTheSink) {
   CountingDevice device(*target_);
   CountingSink sink;
   dispatcher_.Connect(&device, &sink);
-  ASSERT_THAT(target_->RunOnVcpu(1, [&] {
-    return target_->SetGuestDebug(
-        1, {.control = KVM_GUESTDBG_ENABLE | KVM_GUESTDBG_SINGLESTEP, .pad = 0, .arch = {}});
-  }),
+  ASSERT_THAT(target_->RunOnVcpu(1,
+                                 [&] {
+                                   return target_->SetGuestDebug(
+                                       1, {.control = KVM_GUESTDBG_ENABLE | KVM_GUESTDBG_SINGLESTEP,
+                                           .pad = 0,
+                                           .arch = {}});
+                                 }),
               IsOk());
   ASSERT_THAT(machine_->Start(), IsOk());
   WaitFor(1, 100);

@@ -27,8 +27,7 @@ Registry& TheRegistry() {
 bool RegisterDebugDevice(std::string_view name, DebugDeviceFactory factory) {
   Registry& registry = TheRegistry();
   absl::MutexLock lock(&registry.mutex);
-  const bool inserted =
-      registry.factories.emplace(std::string(name), std::move(factory)).second;
+  const bool inserted = registry.factories.emplace(std::string(name), std::move(factory)).second;
   CHECK(inserted) << "two debug plugins are linked in under the name '" << name << "'";
   return true;
 }
@@ -44,9 +43,9 @@ absl::StatusOr<std::unique_ptr<DebugDevice>> CreateDebugDevice(std::string_view 
   }
   if (factory == nullptr) {
     const std::vector<std::string> names = DebugDeviceNames();
-    return absl::NotFoundError(absl::StrCat(
-        "there is no debug plugin '", name, "'; this program has: ",
-        names.empty() ? "none (link //debug:plugins)" : absl::StrJoin(names, ", ")));
+    return absl::NotFoundError(
+        absl::StrCat("there is no debug plugin '", name, "'; this program has: ",
+                     names.empty() ? "none (link //debug:plugins)" : absl::StrJoin(names, ", ")));
   }
   return factory(target);
 }

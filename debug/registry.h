@@ -9,8 +9,8 @@
 //
 // The built-in plugins are in //debug:plugins; --//debug:plugin=//my:plugin adds another target's.
 // Threads: registration before main; the rest from any thread.
-// Errors: an unknown name is NotFound and the message lists the known ones. Registering a name twice
-// is a bug in the build and aborts at start.
+// Errors: an unknown name is NotFound and the message lists the known ones. Registering a name
+// twice is a bug in the build and aborts at start.
 #ifndef WATCHSNAP_DEBUG_REGISTRY_H_
 #define WATCHSNAP_DEBUG_REGISTRY_H_
 
@@ -41,9 +41,8 @@ std::vector<std::string> DebugDeviceNames();
 #define WATCHSNAP_DEBUG_CONCAT_INNER(a, b) a##b
 #define WATCHSNAP_DEBUG_CONCAT(a, b) WATCHSNAP_DEBUG_CONCAT_INNER(a, b)
 // At namespace scope, in a .cc file.
-#define REGISTER_DEBUG_DEVICE(name, ...)                                            \
-  [[maybe_unused]] static const bool WATCHSNAP_DEBUG_CONCAT(kDebugDeviceRegistered, \
-                                                            __LINE__) =             \
+#define REGISTER_DEBUG_DEVICE(name, ...)                                                        \
+  [[maybe_unused]] static const bool WATCHSNAP_DEBUG_CONCAT(kDebugDeviceRegistered, __LINE__) = \
       ::watchsnap::RegisterDebugDevice(name, __VA_ARGS__)
 
 #endif  // WATCHSNAP_DEBUG_REGISTRY_H_

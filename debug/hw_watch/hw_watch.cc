@@ -13,14 +13,10 @@ namespace {
 // One access of the watch's own size: the guest stores to aligned words whole.
 uint64_t LoadWord(const uint8_t* host, uint32_t length) {
   switch (length) {
-    case 1:
-      return __atomic_load_n(host, __ATOMIC_ACQUIRE);
-    case 2:
-      return __atomic_load_n(reinterpret_cast<const uint16_t*>(host), __ATOMIC_ACQUIRE);
-    case 4:
-      return __atomic_load_n(reinterpret_cast<const uint32_t*>(host), __ATOMIC_ACQUIRE);
-    default:
-      return __atomic_load_n(reinterpret_cast<const uint64_t*>(host), __ATOMIC_ACQUIRE);
+    case 1: return __atomic_load_n(host, __ATOMIC_ACQUIRE);
+    case 2: return __atomic_load_n(reinterpret_cast<const uint16_t*>(host), __ATOMIC_ACQUIRE);
+    case 4: return __atomic_load_n(reinterpret_cast<const uint32_t*>(host), __ATOMIC_ACQUIRE);
+    default: return __atomic_load_n(reinterpret_cast<const uint64_t*>(host), __ATOMIC_ACQUIRE);
   }
 }
 
@@ -31,9 +27,10 @@ absl::Status Validate(const WatchSpec& spec) {
         spec.length, spec.tag, spec.address));
   }
   if (spec.address % spec.length != 0) {
-    return absl::InvalidArgumentError(absl::StrFormat(
-        "hw_watch cannot watch %d bytes at %#x ('%s'): the address must be a multiple of the length",
-        spec.length, spec.address, spec.tag));
+    return absl::InvalidArgumentError(
+        absl::StrFormat("hw_watch cannot watch %d bytes at %#x ('%s'): the address must be a "
+                        "multiple of the length",
+                        spec.length, spec.address, spec.tag));
   }
   return absl::OkStatus();
 }
@@ -75,7 +72,8 @@ absl::StatusOr<int> HwWatch::ChooseSlot(const WatchSpec& spec) {
     if (spec.address <= slot.address + (slot.length - 1) &&
         slot.address <= spec.address + (spec.length - 1)) {
       return absl::AlreadyExistsError(absl::StrFormat(
-          "the watch '%s' (%d bytes at %#x) would overlap the watch '%s' (%d bytes at %#x, slot %d): "
+          "the watch '%s' (%d bytes at %#x) would overlap the watch '%s' (%d bytes at %#x, slot "
+          "%d): "
           "one write could then not be told apart between them; watch one of them, or disarm '%s' "
           "first",
           spec.tag, spec.length, spec.address, slot.tag, slot.length, slot.address, i, slot.tag));
@@ -83,10 +81,9 @@ absl::StatusOr<int> HwWatch::ChooseSlot(const WatchSpec& spec) {
     absl::StrAppend(&taken, taken.empty() ? "" : ", ", "'", slot.tag, "' (slot ", i, ")");
   }
   if (free_slot >= 0) return free_slot;
-  return absl::ResourceExhaustedError(
-      absl::StrCat("no watchpoint slot is free for '", spec.tag, "': the ",
-                   x86_64::kDebugSlots - kFirstUserSlot, " user slots are taken by ", taken,
-                   "; disarm one of them first"));
+  return absl::ResourceExhaustedError(absl::StrCat(
+      "no watchpoint slot is free for '", spec.tag, "': the ", x86_64::kDebugSlots - kFirstUserSlot,
+      " user slots are taken by ", taken, "; disarm one of them first"));
 }
 
 absl::StatusOr<WatchId> HwWatch::Arm(const WatchSpec& spec) {
@@ -103,9 +100,9 @@ absl::StatusOr<WatchId> HwWatch::Arm(const WatchSpec& spec) {
   const WatchId watch = next_watch_;
   status = target_.WhileFrozen([&] { return ArmFrozen(*slot, watch, spec); });
   if (!status.ok()) {
-    return absl::Status(status.code(), absl::StrCat("arming a watch on '", spec.tag,
-                                                    "' failed, nothing is armed for it: ",
-                                                    status.message()));
+    return absl::Status(status.code(),
+                        absl::StrCat("arming a watch on '", spec.tag,
+                                     "' failed, nothing is armed for it: ", status.message()));
   }
   ++next_watch_;
   return watch;
@@ -152,16 +149,16 @@ absl::Status HwWatch::ArmFrozen(int slot, WatchId watch, const WatchSpec& spec) 
 absl::Status HwWatch::SetOnAllVcpus(const kvm_guest_debug& wanted,
                                     const kvm_guest_debug& previous) {
   for (int i = 0; i < target_.vcpu_count(); ++i) {
-    absl::Status status =
-        target_.RunOnVcpu(i, [&, i] { return target_.SetGuestDebug(i, wanted); });
+    absl::Status status = target_.RunOnVcpu(i, [&, i] { return target_.SetGuestDebug(i, wanted); });
     if (status.ok()) continue;
     for (int changed = 0; changed < i; ++changed) {
       absl::Status undone = target_.RunOnVcpu(
           changed, [&, changed] { return target_.SetGuestDebug(changed, previous); });
-      if (!undone.ok()) LOG(ERROR) << "undoing a half-armed watch on vCPU " << changed << ": " << undone;
+      if (!undone.ok())
+        LOG(ERROR) << "undoing a half-armed watch on vCPU " << changed << ": " << undone;
     }
-    return absl::Status(status.code(),
-                        absl::StrCat("vCPU ", i, " of ", target_.vcpu_count(), ": ", status.message()));
+    return absl::Status(status.code(), absl::StrCat("vCPU ", i, " of ", target_.vcpu_count(), ": ",
+                                                    status.message()));
   }
   return absl::OkStatus();
 }
@@ -230,7 +227,8 @@ void HwWatch::OnExit(int vcpu, const kvm_debug_exit_arch& exit, WatchHits& hits)
   if (x86_64::IsForGuest(exit)) {
     absl::Status status = x86_64::ReflectToGuest(target_, vcpu, exit, state);
     if (!status.ok()) {
-      LOG(ERROR) << "vCPU " << vcpu << ": a debug exception of the guest's own was lost: " << status;
+      LOG(ERROR) << "vCPU " << vcpu
+                 << ": a debug exception of the guest's own was lost: " << status;
     }
   }
 }

@@ -1,23 +1,26 @@
 // HwWatch: watches by the processor's own watchpoints, through KVM_SET_GUEST_DEBUG.
 //
-// Four slots. Slot 0 is served only to a WatchSpec with `reserved_slot` (the exit-kind trigger); slots
-// 1 to 3 are the user's. A watch is 1, 2, 4 or 8 bytes, aligned to its length, of mapped memory.
-// A write traps after the store: the new value is in memory already, so each watch remembers the last
-// value it saw, and that is the old value of the next hit. Exact for one writer at a time; of two
-// vCPUs that store at once, a hit may show the other's value already (then the other shows old = new).
-// What the processor does not see does not trap: writes of the VMM (virtio) and of KVM (kvmclock), and
-// instructions that KVM emulates.
+// Four slots. Slot 0 is served only to a WatchSpec with `reserved_slot` (the exit-kind trigger);
+// slots 1 to 3 are the user's. A watch is 1, 2, 4 or 8 bytes, aligned to its length, of mapped
+// memory. A write traps after the store: the new value is in memory already, so each watch
+// remembers the last value it saw, and that is the old value of the next hit. Exact for one writer
+// at a time; of two vCPUs that store at once, a hit may show the other's value already (then the
+// other shows old = new). What the processor does not see does not trap: writes of the VMM (virtio)
+// and of KVM (kvmclock), and instructions that KVM emulates.
 //
-// Two user watches never overlap (Arm refuses it). A user watch may overlap the reserved one: then a
-// hit on one that lies wholly in the other counts for both, also where the host names one slot only.
+// Two user watches never overlap (Arm refuses it). A user watch may overlap the reserved one: then
+// a hit on one that lies wholly in the other counts for both, also where the host names one slot
+// only.
 //
-// Threads: Arm and Disarm from any thread that is not a vCPU's, one at a time (they serialise); each
-// vCPU is set on its own thread, under a freeze. OnExit on vCPU threads; it takes one short lock.
+// Threads: Arm and Disarm from any thread that is not a vCPU's, one at a time (they serialise);
+// each vCPU is set on its own thread, under a freeze. OnExit on vCPU threads; it takes one short
+// lock.
 // Ownership: borrows the DebugTarget, which must outlive it. The host address of a watched word is
-// taken at Arm: a watch on memory that the guest later maps elsewhere goes on showing the old bytes.
-// Errors: InvalidArgument (length, alignment), AlreadyExists (overlap), ResourceExhausted (slots), NotFound
-// (not mapped), FailedPrecondition (the host does not deliver), else what KVM answered. A failed Arm
-// leaves nothing armed on any vCPU and its slot free.
+// taken at Arm: a watch on memory that the guest later maps elsewhere goes on showing the old
+// bytes.
+// Errors: InvalidArgument (length, alignment), AlreadyExists (overlap), ResourceExhausted (slots),
+// NotFound (not mapped), FailedPrecondition (the host does not deliver), else what KVM answered. A
+// failed Arm leaves nothing armed on any vCPU and its slot free.
 #ifndef WATCHSNAP_DEBUG_HW_WATCH_HW_WATCH_H_
 #define WATCHSNAP_DEBUG_HW_WATCH_HW_WATCH_H_
 
@@ -28,6 +31,7 @@
 #include <functional>
 #include <string>
 #include <string_view>
+#include <utility>
 
 #include "absl/base/thread_annotations.h"
 #include "absl/status/status.h"
@@ -40,7 +44,8 @@ namespace watchsnap {
 
 class HwWatch : public DebugDevice {
  public:
-  // `host_delivers` is asked at the first Arm: OK where this host is known to deliver what it accepts.
+  // `host_delivers` is asked at the first Arm: OK where this host is known to deliver what it
+  // accepts.
   HwWatch(DebugTarget& target, std::function<absl::Status()> host_delivers)
       : target_(target), host_delivers_(std::move(host_delivers)) {}
 
@@ -68,8 +73,8 @@ class HwWatch : public DebugDevice {
   absl::Status ArmFrozen(int slot, WatchId watch, const WatchSpec& spec)
       ABSL_LOCKS_EXCLUDED(mutex_);
   absl::StatusOr<const uint8_t*> FindHostAddress(const WatchSpec& spec);
-  // Sets `wanted` on every vCPU, each on its own thread; on a failure sets `previous` again on those
-  // already changed.
+  // Sets `wanted` on every vCPU, each on its own thread; on a failure sets `previous` again on
+  // those already changed.
   absl::Status SetOnAllVcpus(const kvm_guest_debug& wanted, const kvm_guest_debug& previous);
   static kvm_guest_debug StateFor(const Slots& slots);
 

@@ -1,6 +1,7 @@
-// hw_watch where watchpoints are delivered: bare guests, real traps. Runs in the emulated KVM host as
-// hw_watch_delivery_test, or on any machine whose KVM delivers.
+// hw_watch where watchpoints are delivered: bare guests, real traps. Runs in the emulated KVM host
+// as hw_watch_delivery_test, or on any machine whose KVM delivers.
 #include <atomic>
+#include <functional>
 #include <memory>
 #include <string>
 #include <utility>
@@ -138,7 +139,8 @@ TEST(HwWatchDelivery, EveryKindOfStoreIsSeen) {
     Recorder recorder(2 * last);
     auto setup = Make(guest.boot, 1, &recorder);
     ASSERT_NE(setup, nullptr);
-    ASSERT_THAT(setup->device->Arm({.address = guest.words[0], .length = 4, .tag = "word"}), IsOk());
+    ASSERT_THAT(setup->device->Arm({.address = guest.words[0], .length = 4, .tag = "word"}),
+                IsOk());
     ASSERT_NO_FATAL_FAILURE(RunToPowerOff(*setup));
     ASSERT_EQ(recorder.count(), last);
     for (uint32_t i = 0; i < last; ++i) {
@@ -222,7 +224,8 @@ TEST(HwWatchDelivery, AVcpuThatStillWaitsForItsStartIsArmedToo) {
   ASSERT_NE(setup, nullptr);
   ASSERT_THAT(setup->machine->Start(), IsOk());
   ASSERT_TRUE(Eventually([&] { return ReadWord(*setup, guest.words[0]) > 100; }));
-  ASSERT_THAT(setup->device->Arm({.address = guest.words[0], .length = 8, .tag = "counter"}), IsOk());
+  ASSERT_THAT(setup->device->Arm({.address = guest.words[0], .length = 8, .tag = "counter"}),
+              IsOk());
   EXPECT_TRUE(Eventually([&] { return recorder.count() > 10; }));
 }
 
@@ -295,10 +298,10 @@ TEST(HwWatchDelivery, TheGuestsOwnDebugExceptionsReachItWithTheirReason) {
   builder.Raw({0x0f, 0x01, 0x1b});  // lidt [rbx]
   builder.Mov(Reg::kRbx, word);
   builder.Mov(Reg::kRax, 1);
-  builder.Raw({0x9c});                                                  // pushfq
-  builder.Raw({0x48, 0x81, 0x0c, 0x24, 0x00, 0x01, 0x00, 0x00});        // or qword [rsp], TF
-  builder.Raw({0x9d});                                                  // popfq
-  builder.Store(Reg::kRbx, Reg::kRax, 4);                               // traced, and watched
+  builder.Raw({0x9c});                                            // pushfq
+  builder.Raw({0x48, 0x81, 0x0c, 0x24, 0x00, 0x01, 0x00, 0x00});  // or qword [rsp], TF
+  builder.Raw({0x9d});                                            // popfq
+  builder.Store(Reg::kRbx, Reg::kRax, 4);                         // traced, and watched
   const uint64_t after_store = builder.NextAddress();
   builder.Raw({0xf1});  // int1 (ICEBP): a debug exception that names no reason
   builder.PowerOff();
@@ -309,10 +312,11 @@ TEST(HwWatchDelivery, TheGuestsOwnDebugExceptionsReachItWithTheirReason) {
   GuestMemory& memory = setup->machine->memory();
   // A 64-bit interrupt gate for vector 1 (SDM vol. 3A §6.14.1), selector as the vCPU's own CS.
   const uint64_t selector = setup->machine->vcpu(0).registers().sregs.cs.selector;
-  const uint64_t low = (handler & 0xffff) | selector << 16 | 0x8e00ull << 32 |
-                       (handler >> 16 & 0xffff) << 48;
+  const uint64_t low =
+      (handler & 0xffff) | selector << 16 | 0x8e00ull << 32 | (handler >> 16 & 0xffff) << 48;
   ASSERT_THAT(memory.WriteObject<uint64_t>(BareGuestBuilder::GpaOf(idt) + 16, low), IsOk());
-  ASSERT_THAT(memory.WriteObject<uint64_t>(BareGuestBuilder::GpaOf(idt) + 24, handler >> 32), IsOk());
+  ASSERT_THAT(memory.WriteObject<uint64_t>(BareGuestBuilder::GpaOf(idt) + 24, handler >> 32),
+              IsOk());
   ASSERT_THAT(memory.WriteObject<uint16_t>(BareGuestBuilder::GpaOf(idt_pointer), 31), IsOk());
   ASSERT_THAT(memory.WriteObject<uint64_t>(BareGuestBuilder::GpaOf(idt_pointer) + 2, idt), IsOk());
   ASSERT_THAT(setup->device->Arm({.address = word, .length = 4, .tag = "word"}), IsOk());

@@ -34,7 +34,8 @@ class HwWatchTest : public ::testing::Test {
 
   absl::StatusOr<WatchId> Arm(uint64_t address, std::string tag, uint32_t length = 4,
                               bool reserved = false) {
-    return watch_.Arm({.address = address, .length = length, .tag = tag, .reserved_slot = reserved});
+    return watch_.Arm(
+        {.address = address, .length = length, .tag = tag, .reserved_slot = reserved});
   }
   WatchHits OnExit(int vcpu, const kvm_debug_exit_arch& exit) {
     WatchHits hits;
@@ -89,9 +90,9 @@ TEST_F(HwWatchTest, ASelfTestThatFailsRefusesTheArmAndASuccessIsAskedForOnce) {
 }
 
 TEST_F(HwWatchTest, RefusesLengthsAndAlignmentsTheProcessorLacks) {
-  EXPECT_THAT(Arm(kBase, "three", 3),
-              StatusIs(absl::StatusCode::kInvalidArgument,
-                       AllOf(HasSubstr("3 bytes"), HasSubstr("'three'"), HasSubstr("1, 2, 4 or 8"))));
+  EXPECT_THAT(Arm(kBase, "three", 3), StatusIs(absl::StatusCode::kInvalidArgument,
+                                               AllOf(HasSubstr("3 bytes"), HasSubstr("'three'"),
+                                                     HasSubstr("1, 2, 4 or 8"))));
   EXPECT_THAT(Arm(kBase + 2, "odd", 4),
               StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("multiple of the length")));
   EXPECT_THAT(Arm(kBase, "none", 0), StatusIs(absl::StatusCode::kInvalidArgument));
@@ -268,8 +269,8 @@ TEST_F(HwWatchTest, TheGuestsOwnSingleStepIsGivenBackWhole) {
   EXPECT_EQ(regs.regs.dr7, 0x401u);
   const Change& debug = target_.changes()[1];
   ASSERT_EQ(debug.kind, Change::kGuestDebug);
-  EXPECT_EQ(debug.debug.control, uint32_t{KVM_GUESTDBG_ENABLE | KVM_GUESTDBG_USE_HW_BP |
-                                          KVM_GUESTDBG_INJECT_DB});
+  EXPECT_EQ(debug.debug.control,
+            uint32_t{KVM_GUESTDBG_ENABLE | KVM_GUESTDBG_USE_HW_BP | KVM_GUESTDBG_INJECT_DB});
   EXPECT_EQ(debug.debug.arch.debugreg[1], kBase);
   EXPECT_EQ(debug.debug.arch.debugreg[7], kDr7Slot1FourBytes);
   // The next change of our state must not inject it again.

@@ -11,14 +11,10 @@ namespace watchsnap {
 
 std::string_view SlotOutcomeText(SlotOutcome outcome) {
   switch (outcome) {
-    case SlotOutcome::kDelivers:
-      return "delivers";
-    case SlotOutcome::kNeverDelivers:
-      return "accepts a watch and never delivers a hit";
-    case SlotOutcome::kMisdelivers:
-      return "delivers something else than the hit";
-    case SlotOutcome::kRefuses:
-      return "refuses a watch";
+    case SlotOutcome::kDelivers: return "delivers";
+    case SlotOutcome::kNeverDelivers: return "accepts a watch and never delivers a hit";
+    case SlotOutcome::kMisdelivers: return "delivers something else than the hit";
+    case SlotOutcome::kRefuses: return "refuses a watch";
   }
   return "?";
 }
@@ -47,8 +43,7 @@ std::string SelfTestResult::Summary() const {
   return summary;
 }
 
-absl::Status DeliveryStatus(const SelfTestResult& result,
-                            const std::vector<std::string>& plugins) {
+absl::Status DeliveryStatus(const SelfTestResult& result, const std::vector<std::string>& plugins) {
   if (result.AllDeliver()) return absl::OkStatus();
   std::string others;
   for (const std::string& plugin : plugins) {
@@ -56,11 +51,13 @@ absl::Status DeliveryStatus(const SelfTestResult& result,
   }
   return absl::FailedPreconditionError(absl::StrCat(
       "hardware watchpoints do not work on this host, although KVM offers them: ", result.Summary(),
-      ". Each slot was tried with a known store of a small guest. A watch armed here would never fire "
+      ". Each slot was tried with a known store of a small guest. A watch armed here would never "
+      "fire "
       "and the run would look healthy, so nothing is armed. Use instead: ",
       others, "the emulated KVM host (--host emulated, or //testing/kvm_host)",
-      others.empty() ? "; a debug plugin that needs no watchpoints (page_watch) where one is linked in"
-                     : ""));
+      others.empty()
+          ? "; a debug plugin that needs no watchpoints (page_watch) where one is linked in"
+          : ""));
 }
 
 absl::Status HwWatchDeliversHere() {

@@ -1,6 +1,7 @@
 // The arming self-test: a host can accept a watchpoint and never deliver it, and then a watch that
 // never fires looks like a healthy run. So before the first watch is armed in a process, and by
-// `watchsnap doctor`, a tiny machine of its own proves for each slot that a known store is delivered.
+// `watchsnap doctor`, a tiny machine of its own proves for each slot that a known store is
+// delivered.
 //
 // It takes milliseconds, and is bounded: a guest that does not end within `deadline` is stopped.
 // Threads: any; HwWatchDeliversHere runs the test once per process and remembers what it found.
@@ -45,8 +46,8 @@ struct SelfTestResult {
 absl::StatusOr<SelfTestResult> RunHwWatchSelfTest(const std::string& kvm_path = "/dev/kvm",
                                                   absl::Duration deadline = absl::Seconds(10));
 
-// OK if every slot of this host's /dev/kvm delivers; else FailedPrecondition with what was found and
-// what to use instead.
+// OK if every slot of this host's /dev/kvm delivers; else FailedPrecondition with what was found
+// and what to use instead.
 absl::Status HwWatchDeliversHere();
 
 // The message of HwWatchDeliversHere. `plugins`: the names of the plugins that this program has.

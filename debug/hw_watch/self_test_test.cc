@@ -1,5 +1,8 @@
 #include "debug/hw_watch/self_test.h"
 
+#include <utility>
+#include <vector>
+
 #include "absl/status/status_matchers.h"
 #include "absl/time/clock.h"
 #include "gmock/gmock.h"
@@ -14,7 +17,9 @@ using ::testing::AllOf;
 using ::testing::HasSubstr;
 using ::testing::Not;
 
-SelfTestResult Result(std::vector<SelfTestSlot> slots) { return {.slots = std::move(slots), .took = {}}; }
+SelfTestResult Result(std::vector<SelfTestSlot> slots) {
+  return {.slots = std::move(slots), .took = {}};
+}
 
 TEST(SelfTestTest, RunsOnThisMachineAndJudgesEverySlot) {
   const absl::Time began = absl::Now();
@@ -44,10 +49,11 @@ TEST(SelfTestTest, TheMessageSaysWhichSlotsDoWhatAndWhatElseThereIs) {
   EXPECT_EQ(result.Summary(),
             "slot 0: delivers; slot 1, 3: accepts a watch and never delivers a hit; "
             "slot 2: refuses a watch (EINVAL)");
-  EXPECT_THAT(DeliveryStatus(result, {"hw_watch", "page_watch"}),
-              StatusIs(absl::StatusCode::kFailedPrecondition,
-                       AllOf(HasSubstr("never delivers"), HasSubstr("the debug plugin page_watch, "),
-                             HasSubstr("--host emulated"), Not(HasSubstr("plugin hw_watch")))));
+  EXPECT_THAT(
+      DeliveryStatus(result, {"hw_watch", "page_watch"}),
+      StatusIs(absl::StatusCode::kFailedPrecondition,
+               AllOf(HasSubstr("never delivers"), HasSubstr("the debug plugin page_watch, "),
+                     HasSubstr("--host emulated"), Not(HasSubstr("plugin hw_watch")))));
 }
 
 TEST(SelfTestTest, AllMustDeliver) {

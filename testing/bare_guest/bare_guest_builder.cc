@@ -47,21 +47,16 @@ uint32_t StoreKindBytes(StoreKind kind) {
   switch (kind) {
     case StoreKind::kMov1:
     case StoreKind::kRepStosb:
-    case StoreKind::kRepMovsb:
-      return 1;
-    case StoreKind::kMov2:
-      return 2;
+    case StoreKind::kRepMovsb: return 1;
+    case StoreKind::kMov2: return 2;
     case StoreKind::kMov8:
     case StoreKind::kLockAdd8:
     case StoreKind::kXchg8:
     case StoreKind::kLockCmpxchg8:
     case StoreKind::kStosq:
-    case StoreKind::kPush:
-      return 8;
-    case StoreKind::kMovups:
-      return 16;
-    default:
-      return 4;
+    case StoreKind::kPush: return 8;
+    case StoreKind::kMovups: return 16;
+    default: return 4;
   }
 }
 
@@ -99,8 +94,7 @@ void BareGuestBuilder::Emit64(uint64_t value) {
 }
 
 void BareGuestBuilder::EmitMemory(std::initializer_list<int> prefixes,
-                                  std::initializer_list<int> opcode, int reg, Reg base,
-                                  int bytes) {
+                                  std::initializer_list<int> opcode, int reg, Reg base, int bytes) {
   CHECK(bytes == 1 || bytes == 2 || bytes == 4 || bytes == 8) << bytes;
   const int rm = Number(base);
   if (bytes == 2) Emit({0x66});
@@ -170,7 +164,8 @@ void BareGuestBuilder::Store(Reg base, Reg from, int bytes) {
 void BareGuestBuilder::StoreImm(Reg base, uint32_t value, int bytes) {
   EmitMemory({}, {bytes == 1 ? 0xc6 : 0xc7}, 0, base, bytes);
   if (bytes == 1) return Emit({static_cast<int>(value & 0xff)});
-  if (bytes == 2) return Emit({static_cast<int>(value & 0xff), static_cast<int>(value >> 8 & 0xff)});
+  if (bytes == 2)
+    return Emit({static_cast<int>(value & 0xff), static_cast<int>(value >> 8 & 0xff)});
   Emit32(value);
 }
 
@@ -200,15 +195,9 @@ BareGuestBuilder::StoreSite BareGuestBuilder::AdvanceWord(StoreKind kind) {
     case StoreKind::kMov1:
     case StoreKind::kMov2:
     case StoreKind::kMov4:
-    case StoreKind::kMov8:
-      Store(Reg::kRbx, Reg::kRax, bytes);
-      break;
-    case StoreKind::kInc4:
-      Inc(Reg::kRbx, 4);
-      break;
-    case StoreKind::kLockInc4:
-      LockInc(Reg::kRbx, 4);
-      break;
+    case StoreKind::kMov8: Store(Reg::kRbx, Reg::kRax, bytes); break;
+    case StoreKind::kInc4: Inc(Reg::kRbx, 4); break;
+    case StoreKind::kLockInc4: LockInc(Reg::kRbx, 4); break;
     case StoreKind::kLockAdd8:
       EmitMemory({kLockPrefix}, {0x83}, 0, Reg::kRbx, 8);  // lock add qword [rbx], 1
       Emit({1});
@@ -219,9 +208,7 @@ BareGuestBuilder::StoreSite BareGuestBuilder::AdvanceWord(StoreKind kind) {
       EmitMemory({kLockPrefix}, {0x0f, 0xc1}, Number(Reg::kRcx), Reg::kRbx, 4);
       break;
     case StoreKind::kXchg4:
-    case StoreKind::kXchg8:
-      Xchg(Reg::kRbx, Reg::kRax, bytes);
-      break;
+    case StoreKind::kXchg8: Xchg(Reg::kRbx, Reg::kRax, bytes); break;
     case StoreKind::kLockCmpxchg4:
     case StoreKind::kLockCmpxchg8:
       MovReg(Reg::kRcx, Reg::kRax);
@@ -269,12 +256,10 @@ BareGuestBuilder::StoreSite BareGuestBuilder::AdvanceWord(StoreKind kind) {
       MovReg(Reg::kRsp, Reg::kR11);
       return site;
     }
-    case StoreKind::kMovnti4:
-      EmitMemory({}, {0x0f, 0xc3}, Number(Reg::kRax), Reg::kRbx, 4);
-      break;
+    case StoreKind::kMovnti4: EmitMemory({}, {0x0f, 0xc3}, Number(Reg::kRax), Reg::kRbx, 4); break;
     case StoreKind::kMovups:
       // By way of the stack: a software KVM emulates no movq to an SSE register.
-      Emit({0x6a, 0, 0x50});            // push 0; push rax
+      Emit({0x6a, 0, 0x50});           // push 0; push rax
       Emit({0x0f, 0x10, 0x04, 0x24});  // movups xmm0, [rsp]
       AddImm(Reg::kRsp, 16);
       pc = NextAddress();
@@ -328,9 +313,7 @@ BareBoot BareGuestBuilder::Build() {
     for (int i = 0; i < 4; ++i) image[fixup.at + i] = static_cast<uint8_t>(distance >> (8 * i));
   }
   CHECK_LE(image.size(), kDataGpa - kLoadGpa) << "the guest's code is too long";
-  return {.image = std::move(image),
-          .load_gpa = kLoadGpa,
-          .entry = kVirtualOffset + kLoadGpa};
+  return {.image = std::move(image), .load_gpa = kLoadGpa, .entry = kVirtualOffset + kLoadGpa};
 }
 
 }  // namespace watchsnap

@@ -8,10 +8,10 @@
 //   guest.Jmp(again);
 //   config.boot = guest.Build();
 //
-// Every vCPU begins at the first instruction with its index in RDI and a stack of its own (BareBoot).
-// Code and words are addressed through the map at 0xffffffff80000000, so that a watched word has an
-// address like a kernel's. There is no IDT: an exception or an interrupt is a triple fault.
-// Ready-made guests: bare_guests.h.
+// Every vCPU begins at the first instruction with its index in RDI and a stack of its own
+// (BareBoot). Code and words are addressed through the map at 0xffffffff80000000, so that a watched
+// word has an address like a kernel's. There is no IDT: an exception or an interrupt is a triple
+// fault. Ready-made guests: bare_guests.h.
 //
 // Threads: none. Units: bytes. Errors: a use that cannot be encoded aborts (a bug in the test).
 // Encodings: Intel SDM vol. 2; bare_guest_builder_test.cc decodes all of them with Zydis.
@@ -26,13 +26,16 @@
 
 namespace watchsnap {
 
+// clang-format off
 // The numbers are the processor's.
 enum class Reg : uint8_t {
   kRax, kRcx, kRdx, kRbx, kRsp, kRbp, kRsi, kRdi, kR8, kR9, kR10, kR11, kR12, kR13, kR14, kR15,
 };
 
 // The condition codes of Jcc, the processor's numbers.
-enum class If : uint8_t { kBelow = 2, kAboveOrEqual = 3, kEqual = 4, kNotEqual = 5, kBelowOrEqual = 6, kAbove = 7 };
+enum class If : uint8_t {
+  kBelow = 2, kAboveOrEqual = 3, kEqual = 4, kNotEqual = 5, kBelowOrEqual = 6, kAbove = 7,
+};
 
 // Ways to store. See BareGuestBuilder::AdvanceWord.
 enum class StoreKind {
@@ -50,6 +53,7 @@ inline constexpr StoreKind kAllStoreKinds[] = {
     StoreKind::kMovsd, StoreKind::kPush, StoreKind::kMovnti4, StoreKind::kMovups,
     StoreKind::kLockBts4,
 };
+// clang-format on
 const char* StoreKindName(StoreKind kind);
 // How many bytes of the word it writes.
 uint32_t StoreKindBytes(StoreKind kind);
@@ -87,13 +91,13 @@ class BareGuestBuilder {
   void StoreImm(Reg base, uint32_t value, int bytes);  // 8 bytes: sign-extended
   void Inc(Reg base, int bytes);
   void LockInc(Reg base, int bytes);
-  void Xchg(Reg base, Reg with, int bytes);          // implies LOCK
-  void LockCmpxchg(Reg base, Reg from, int bytes);   // compares with RAX
+  void Xchg(Reg base, Reg with, int bytes);         // implies LOCK
+  void LockCmpxchg(Reg base, Reg from, int bytes);  // compares with RAX
 
-  // With RBX = the word's address and RAX = n: makes the word, which holds n − 1, hold n, by one storing
-  // instruction of that kind; returns the virtual address of that instruction and of the next. Changes
-  // RAX, RCX, RSI, RDI, R11. kLockBts4 sets bit 0 only: it suits an even n − 1; kMov1 and the byte
-  // kinds suit n < 256.
+  // With RBX = the word's address and RAX = n: makes the word, which holds n − 1, hold n, by one
+  // storing instruction of that kind; returns the virtual address of that instruction and of the
+  // next. Changes RAX, RCX, RSI, RDI, R11. kLockBts4 sets bit 0 only: it suits an even n − 1; kMov1
+  // and the byte kinds suit n < 256.
   struct StoreSite {
     uint64_t pc;
     uint64_t next_pc;
@@ -122,8 +126,8 @@ class BareGuestBuilder {
   void Emit(std::initializer_list<int> bytes);
   void Emit32(uint32_t value);
   void Emit64(uint64_t value);
-  // [prefixes] REX opcode ModRM for `reg`, [base]. `opcode` may have two bytes (0F xx); `bytes` selects
-  // 66, REX.W and, for 1, the byte form (opcode as given).
+  // [prefixes] REX opcode ModRM for `reg`, [base]. `opcode` may have two bytes (0F xx); `bytes`
+  // selects 66, REX.W and, for 1, the byte form (opcode as given).
   void EmitMemory(std::initializer_list<int> prefixes, std::initializer_list<int> opcode, int reg,
                   Reg base, int bytes);
   void EmitRegisters(int opcode, int reg, int rm);  // REX.W opcode ModRM, mod = 11

@@ -46,11 +46,11 @@ TEST(BareGuestBuilderTest, RegistersAndJumps) {
   guest.Cli();
   guest.Sti();
   guest.Nop();
-  EXPECT_THAT(Disassemble(guest), ElementsAre(
-                  "mov $0x1122334455667788, %rax", "mov $0x01, %r15", "mov %r11, %rsp",
-                  "add $-0x01, %r9", "cmp $0x03, %rdi", "cmp %r8, %r12",
-                  "jnb 0xFFFFFFFF80100033", "jmp 0xFFFFFFFF80100000", "pause", "hlt", "cli",
-                  "sti", "nop"));
+  EXPECT_THAT(
+      Disassemble(guest),
+      ElementsAre("mov $0x1122334455667788, %rax", "mov $0x01, %r15", "mov %r11, %rsp",
+                  "add $-0x01, %r9", "cmp $0x03, %rdi", "cmp %r8, %r12", "jnb 0xFFFFFFFF80100033",
+                  "jmp 0xFFFFFFFF80100000", "pause", "hlt", "cli", "sti", "nop"));
 }
 
 TEST(BareGuestBuilderTest, MemoryOperandsOfEverySizeAndBase) {
@@ -71,12 +71,13 @@ TEST(BareGuestBuilderTest, MemoryOperandsOfEverySizeAndBase) {
   guest.LockInc(Reg::kR8, 2);
   guest.Xchg(Reg::kRbx, Reg::kRax, 1);
   guest.LockCmpxchg(Reg::kRbx, Reg::kRcx, 1);
-  EXPECT_THAT(Disassemble(guest), ElementsAre(
-                  "movzxb (%rbx), %ecx", "movzxw (%rbx), %r10d", "mov (%r12), %ecx",
+  EXPECT_THAT(
+      Disassemble(guest),
+      ElementsAre("movzxb (%rbx), %ecx", "movzxw (%rbx), %r10d", "mov (%r12), %ecx",
                   "mov (%rsp), %rcx", "mov %sil, (%rbx)", "mov %cx, (%rbp)", "mov %r9d, (%r13)",
                   "mov %rcx, (%rbx)", "movb $0x12, (%rbx)", "movw $0x1234, (%rbx)",
-                  "movl $0x12345678, (%rbx)", "movq $0x07, (%rbx)", "inc (%rbx)",
-                  "lock inc (%r8)", "xchg %al, (%rbx)", "lock cmpxchg %cl, (%rbx)"));
+                  "movl $0x12345678, (%rbx)", "movq $0x07, (%rbx)", "inc (%rbx)", "lock inc (%r8)",
+                  "xchg %al, (%rbx)", "lock cmpxchg %cl, (%rbx)"));
 }
 
 TEST(BareGuestBuilderTest, EveryKindOfStoreIsOneStoringInstructionOfItsSize) {
@@ -102,8 +103,9 @@ TEST(BareGuestBuilderTest, StoreKindsAreWhatTheirNamesSay) {
     lines.push_back(DescribeInstruction(
         absl::MakeConstSpan(boot.image).subspan(site.pc - boot.entry), site.pc));
   }
-  EXPECT_THAT(lines, ElementsAre(
-                  "mov %al, (%rbx)", "mov %ax, (%rbx)", "mov %eax, (%rbx)", "mov %rax, (%rbx)",
+  EXPECT_THAT(
+      lines,
+      ElementsAre("mov %al, (%rbx)", "mov %ax, (%rbx)", "mov %eax, (%rbx)", "mov %rax, (%rbx)",
                   "inc (%rbx)", "lock inc (%rbx)", "lock addq $0x01, (%rbx)",
                   "lock xadd %ecx, (%rbx)", "xchg %eax, (%rbx)", "xchg %rax, (%rbx)",
                   "lock cmpxchg %ecx, (%rbx)", "lock cmpxchg %rcx, (%rbx)", "rep stosb",
@@ -115,9 +117,9 @@ TEST(BareGuestBuilderTest, PortsAndPowerOff) {
   BareGuestBuilder guest;
   guest.In8(0x80);
   guest.PowerOff();
-  EXPECT_THAT(Disassemble(guest), ElementsAre(
-                  "mov $0x80, %edx", "in %dx, %al", "mov $0x600, %edx", "mov $0x34, %al",
-                  "out %al, %dx", "cli", "hlt", "jmp 0xFFFFFFFF8010000F"));
+  EXPECT_THAT(Disassemble(guest),
+              ElementsAre("mov $0x80, %edx", "in %dx, %al", "mov $0x600, %edx", "mov $0x34, %al",
+                          "out %al, %dx", "cli", "hlt", "jmp 0xFFFFFFFF8010000F"));
 }
 
 TEST(BareGuestBuilderTest, WordsShareNoCacheLineAndLieBehindTheCode) {

@@ -124,7 +124,8 @@ BareGuest PortReadingGuest(int vcpus) {
   return guest;
 }
 
-// R8: last; R9: own index; R10: address of the turn; R12: the value last stored, as read from the word.
+// R8: last; R9: own index; R10: address of the turn; R12: the value last stored, as read from the
+// word.
 BareGuest CountingGuest(const CountingOptions& options) {
   BareGuestBuilder builder;
   BareGuest guest;

@@ -21,7 +21,8 @@ namespace watchsnap {
 struct BareGuest {
   BareBoot boot;
   std::vector<uint64_t> words;  // virtual addresses; see each guest
-  std::vector<BareGuestBuilder::StoreSite> stores;  // one for each of `words`, where one instruction stores it
+  std::vector<BareGuestBuilder::StoreSite>
+      stores;  // one for each of `words`, where one instruction stores it
 };
 
 // A device whose sleep control port ends the run with kPowerOff, for machines without ACPI devices.
@@ -37,8 +38,8 @@ BareGuest HaltedGuest(int vcpus, HaltWith with);
 // vCPU 0 increments words[0] for ever; the others are halted deaf.
 BareGuest SpinningAndHaltedGuest(int vcpus);
 
-// Every vCPU reads an unused port for ever and counts in words[i]: it is inside a device access nearly
-// all the time.
+// Every vCPU reads an unused port for ever and counts in words[i]: it is inside a device access
+// nearly all the time.
 BareGuest PortReadingGuest(int vcpus);
 
 // Stores 1, 2, … `last` to words[0], one store each, then powers off. With several vCPUs they take

@@ -100,8 +100,8 @@ TEST(BareGuestsTest, SpinnersSpinAndPortReadersRead) {
 }
 
 TEST(BareGuestsTest, HaltedOnesHalt) {
-  for (const BareGuest& guest : {HaltedGuest(2, HaltWith::kInterruptsOn),
-                                 HaltedGuest(2, HaltWith::kInterruptsOff)}) {
+  for (const BareGuest& guest :
+       {HaltedGuest(2, HaltWith::kInterruptsOn), HaltedGuest(2, HaltWith::kInterruptsOff)}) {
     auto machine = MakeMachine(guest, 2);
     ASSERT_NE(machine, nullptr);
     ASSERT_THAT(machine->Start(), IsOk());

@@ -1,9 +1,9 @@
-// The x86_64 debug registers as hw_watch uses them: what to hand to KVM_SET_GUEST_DEBUG for a set of
-// write watches, and what the bits of an exit's DR6 mean.
+// The x86_64 debug registers as hw_watch uses them: what to hand to KVM_SET_GUEST_DEBUG for a set
+// of write watches, and what the bits of an exit's DR6 mean.
 //
 // Threads: pure functions. Errors: none; callers have validated length and alignment.
-// Source: Intel SDM vol. 3B, §17.2 "Debug Registers" (figure 17-1 and §17.2.3 to §17.2.5); KVM's side:
-// Documentation/virt/kvm/api.rst, KVM_SET_GUEST_DEBUG.
+// Source: Intel SDM vol. 3B, §17.2 "Debug Registers" (figure 17-1 and §17.2.3 to §17.2.5); KVM's
+// side: Documentation/virt/kvm/api.rst, KVM_SET_GUEST_DEBUG.
 #ifndef WATCHSNAP_DEBUG_HW_WATCH_X86_64_DEBUG_REGISTERS_H_
 #define WATCHSNAP_DEBUG_HW_WATCH_X86_64_DEBUG_REGISTERS_H_
 

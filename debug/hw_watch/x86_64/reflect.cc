@@ -18,8 +18,8 @@ absl::Status ReflectToGuest(DebugTarget& target, int vcpu, const kvm_debug_exit_
   }
   absl::StatusOr<kvm_debugregs> regs = target.GetDebugRegs(vcpu);
   if (!regs.ok()) return regs.status();
-  // A debug exception clears B0–B3 and sets the bits of its cause; BD, BS and BT are never cleared by
-  // the processor (SDM vol. 3B §17.2.3).
+  // A debug exception clears B0–B3 and sets the bits of its cause; BD, BS and BT are never cleared
+  // by the processor (SDM vol. 3B §17.2.3).
   regs->dr6 = (regs->dr6 & ~kDr6SlotBits) | (exit.dr6 & kDr6GuestBits);
   absl::Status status = target.SetDebugRegs(vcpu, *regs);
   if (!status.ok()) return status;

@@ -4,10 +4,10 @@
 // the guest, kprobes), ICEBP. The guest must see them exactly as on a machine without us:
 // - its DR6 must say why (BS, BD, BT). KVM keeps the guest's DR6 apart from the exit's and does not
 //   update it for an injected exception, so it is written first, with KVM_SET_DEBUGREGS;
-// - the exception is queued by KVM_SET_GUEST_DEBUG with KVM_GUESTDBG_INJECT_DB (or _BP). The same call
-//   sets the whole debug state, so it carries our watches too; otherwise it would disarm this vCPU.
-// The injection happens once, in that call: what stays queued is KVM's, and a later
-// KVM_SET_GUEST_DEBUG without the flag (an Arm before the guest runs on) does not undo it.
+// - the exception is queued by KVM_SET_GUEST_DEBUG with KVM_GUESTDBG_INJECT_DB (or _BP). The same
+//   call sets the whole debug state, so it carries our watches too; otherwise it would disarm this
+//   vCPU. The injection happens once, in that call: what stays queued is KVM's, and a later
+//   KVM_SET_GUEST_DEBUG without the flag (an Arm before the guest runs on) does not undo it.
 //
 // The guest's own data breakpoints (DR0–3 written by the guest) cannot come here: while ours are in
 // use the processor holds only ours, and the guest's read back but do not fire.
@@ -23,9 +23,9 @@
 
 namespace watchsnap::x86_64 {
 
-// Whether the exit is, or is also, the guest's: a breakpoint instruction; a debug exception with BS,
-// BD or BT; or one that names no slot at all (ICEBP). An exit that names only slots we do not watch is
-// nobody's: a hit that raced with its disarming.
+// Whether the exit is, or is also, the guest's: a breakpoint instruction; a debug exception with
+// BS, BD or BT; or one that names no slot at all (ICEBP). An exit that names only slots we do not
+// watch is nobody's: a hit that raced with its disarming.
 bool IsForGuest(const kvm_debug_exit_arch& exit);
 
 // `ours`: the debug state that this vCPU runs with, kept in force.

@@ -59,7 +59,9 @@ class EndPort : public Device, public IoHandler {
  public:
   explicit EndPort(DeviceHost& host) : host_(host) {}
   std::string_view Name() const override { return "self-test end port"; }
-  void Read(uint64_t, absl::Span<uint8_t> data) override { std::memset(data.data(), 0xff, data.size()); }
+  void Read(uint64_t, absl::Span<uint8_t> data) override {
+    std::memset(data.data(), 0xff, data.size());
+  }
   void Write(uint64_t, absl::Span<const uint8_t>) override {
     host_.RequestEnd(RunEndKind::kPowerOff, "the self-test's guest is done");
   }
@@ -147,8 +149,8 @@ absl::StatusOr<SelfTestResult> RunHwWatchSelfTest(const std::string& kvm_path,
     const absl::StatusOr<uint32_t> word = machine.memory().ReadObject<uint32_t>(WordGpa(slot));
     if (!word.ok()) return word.status();
     if (*word != KnownValue(slot)) {
-      return absl::InternalError(absl::StrFormat("the self-test's guest stored %#x where %#x was due",
-                                                 *word, KnownValue(slot)));
+      return absl::InternalError(absl::StrFormat(
+          "the self-test's guest stored %#x where %#x was due", *word, KnownValue(slot)));
     }
     SelfTestSlot& found = result.slots[slot];
     if (found.outcome == SlotOutcome::kRefuses) continue;
