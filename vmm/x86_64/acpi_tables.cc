@@ -8,6 +8,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "vmm/x86_64/acpi_dsdt.h"
+#include "vmm/x86_64/boot_layout.h"
 #include "vmm/x86_64/cpuid_apic_id.h"
 #include "vmm/x86_64/layout.h"
 
@@ -199,12 +200,12 @@ absl::StatusOr<uint64_t> BuildAcpiTables(const GuestMemory& memory, const AcpiCo
   if (!status.ok()) return status;
 
   uint64_t next = layout::kAcpiBase + 64;  // behind the RSDP
-  const uint64_t end = layout::kAcpiBase + layout::kAcpiSize;
+  const uint64_t end = layout::kSystemRom;
   const auto place = [&](const std::string& bytes) -> absl::StatusOr<uint64_t> {
     const uint64_t gpa = next;
     if (bytes.size() > end - gpa) {
       return absl::ResourceExhaustedError(
-          absl::StrCat("the ACPI tables do not fit in ", layout::kAcpiSize, " bytes; use fewer vCPUs"));
+          absl::StrCat("the ACPI tables do not fit in ", end - layout::kAcpiBase, " bytes; use fewer vCPUs"));
     }
     next = std::min<uint64_t>(end, gpa + (bytes.size() + kAlignment - 1) / kAlignment * kAlignment);
     absl::Status written = memory.Write(

@@ -30,7 +30,7 @@ struct AcpiConfig {
   std::vector<AcpiMemory> memory;
 };
 
-// Writes the tables into [layout::kAcpiBase, + kAcpiSize). Returns the GPA of the RSDP.
+// Writes the tables into [layout::kAcpiBase, kSystemRom). Returns the GPA of the RSDP.
 absl::StatusOr<uint64_t> BuildAcpiTables(const GuestMemory& memory, const AcpiConfig& config);
 
 }  // namespace watchsnap

@@ -12,6 +12,7 @@
 #include "absl/strings/str_format.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "vmm/x86_64/boot_layout.h"
 #include "vmm/x86_64/layout.h"
 
 namespace watchsnap {
@@ -43,7 +44,7 @@ class AcpiTables : public ::testing::Test {
   std::string Bytes(uint64_t gpa, size_t size) {
     std::string bytes(size, '\0');
     EXPECT_GE(gpa, layout::kAcpiBase);
-    EXPECT_LE(gpa + size, layout::kAcpiBase + layout::kAcpiSize);
+    EXPECT_LE(gpa + size, layout::kSystemRom);
     EXPECT_TRUE(
         memory_->Read(gpa, absl::MakeSpan(reinterpret_cast<uint8_t*>(bytes.data()), size)).ok());
     return bytes;

@@ -107,6 +107,18 @@ absl::Status WriteCommandLine(const GuestMemory& memory, const std::string& line
                                           line.size() + 1));
 }
 
+// Writes the reset register, as a BIOS would reset the machine.
+absl::Status WriteResetVector(const GuestMemory& memory) {
+  const uint8_t code[] = {
+      0xba, layout::kAcpiReset & 0xff, layout::kAcpiReset >> 8,  // mov dx, port
+      0xb0, layout::kAcpiResetValue,                             // mov al, value
+      0xee,                                                      // out dx, al
+      0xf4,                                                      // hlt
+      0xeb, 0xfd,                                                // jmp to the hlt
+  };
+  return memory.Write(layout::kResetVector, code);
+}
+
 void AddE820(boot_params* params, uint64_t begin, uint64_t end, uint32_t type) {
   if (end > begin) params->e820_table[params->e820_entries++] = {begin, end - begin, type};
 }
@@ -114,7 +126,8 @@ void AddE820(boot_params* params, uint64_t begin, uint64_t end, uint32_t type) {
 void FillE820(const GuestMemory& memory, boot_params* params) {
   AddE820(params, 0, layout::kLowRamEnd, kE820Ram);
   AddE820(params, layout::kLowRamEnd, 0xa'0000, kE820Reserved);
-  AddE820(params, layout::kAcpiBase, layout::kAcpiBase + layout::kAcpiSize, kE820Acpi);
+  AddE820(params, layout::kAcpiBase, layout::kSystemRom, kE820Acpi);
+  AddE820(params, layout::kSystemRom, layout::kHighMemoryStart, kE820Reserved);
   AddE820(params, layout::kHighMemoryStart, LowRamEnd(memory), kE820Ram);
   AddE820(params, layout::kPciEcamBase, layout::kPciEcamBase + layout::kPciEcamSize, kE820Reserved);
   AddE820(params, layout::kKvmIdentityMap, layout::kKvmTss + 3 * kPage, kE820Reserved);
@@ -164,6 +177,8 @@ absl::StatusOr<BootEntry> LoadLinux(const GuestMemory& memory, const LinuxBoot& 
   absl::StatusOr<uint64_t> rsdp = BuildAcpiTables(
       memory, {.topology = topology, .memory = SplitByNode(memory, topology.numa_nodes)});
   if (!rsdp.ok()) return rsdp.status();
+  status = WriteResetVector(memory);
+  if (!status.ok()) return status;
   status = WriteBootTables(memory);
   if (!status.ok()) return status;
 

@@ -158,6 +158,11 @@ TEST_F(LoadLinuxTest, E820CoversExactlyRamLessTheLegacyHole) {
   EXPECT_EQ(ram, memory_->size() - (kMiB - layout::kLowRamEnd));
 }
 
+TEST_F(LoadLinuxTest, TheResetVectorWritesTheResetRegister) {
+  ASSERT_TRUE(Load(BzImage(GoodHeader())).ok());
+  EXPECT_EQ(Guest(layout::kResetVector, 7), std::string("\xba\x02\x06\xb0\x01\xee\xf4"));
+}
+
 TEST_F(LoadLinuxTest, InitramfsIsFilesThenBytesPaddedAndHigh) {
   boot_.initrd_paths = {WriteFile("a", "aaaaa"), WriteFile("b", "bb")};
   boot_.initrd = {'c'};
