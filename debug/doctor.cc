@@ -33,7 +33,7 @@ class NoMachine : public DebugTarget {
 
  private:
   static absl::Status None() { return absl::FailedPreconditionError("there is no machine"); }
-  const VcpuRegisters registers_;
+  const VcpuRegisters registers_ = {};
 };
 
 struct WantedCapability {

@@ -125,7 +125,7 @@ BareGuest PortReadingGuest(int vcpus) {
 }
 
 // R8: last; R9: own index; R10: address of the turn; R12: the value last stored, as read from the
-// word.
+// word; R13: stores left in this turn.
 BareGuest CountingGuest(const CountingOptions& options) {
   BareGuestBuilder builder;
   BareGuest guest;
@@ -155,7 +155,9 @@ BareGuest CountingGuest(const CountingOptions& options) {
     builder.Pause();
     builder.Jmp(next);
     builder.Bind(mine);
+    builder.Mov(Reg::kR13, static_cast<uint64_t>(options.turn));
   }
+  const auto store = builder.Here();
   builder.Load(Reg::kR12, Reg::kRbx, 4);
   builder.Cmp(Reg::kR12, Reg::kR8);
   builder.JmpIf(If::kAboveOrEqual, finished);
@@ -163,6 +165,8 @@ BareGuest CountingGuest(const CountingOptions& options) {
   builder.AddImm(Reg::kRax, 1);
   guest.stores.push_back(builder.AdvanceWord(options.kind));
   if (options.vcpus > 1) {
+    builder.AddImm(Reg::kR13, -1);
+    builder.JmpIf(If::kNotEqual, store);
     // The turn goes to the next one.
     const auto store_turn = builder.NewLabel();
     builder.MovReg(Reg::kRax, Reg::kR9);

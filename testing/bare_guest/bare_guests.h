@@ -43,10 +43,13 @@ BareGuest SpinningAndHaltedGuest(int vcpus);
 BareGuest PortReadingGuest(int vcpus);
 
 // Stores 1, 2, … `last` to words[0], one store each, then powers off. With several vCPUs they take
-// turns through words[1], so that one store is over, trap included, before the next begins.
+// turns of `turn` stores through words[1], so that one store is over, trap included, before the
+// next begins: store n (from 1) is made by vCPU (n − 1) / turn % vcpus. Handing over needs two host
+// CPUs that run at the same time; on a busy host that is slow, so a turn is more than one store.
 struct CountingOptions {
   uint32_t last = 10000;
   int vcpus = 1;
+  int turn = 16;
   StoreKind kind = StoreKind::kMov4;  // with `last` = 1 for kLockBts4, < 256 for the one-byte kinds
   // Waits until words[2] is not 0 before the first store: the test writes it, to arm meanwhile.
   bool wait_for_go = false;

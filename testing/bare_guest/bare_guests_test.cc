@@ -61,12 +61,12 @@ TEST(BareGuestsTest, CountsToItsEndWithEveryKindOfStore) {
 }
 
 TEST(BareGuestsTest, TwoVcpusCountInTurns) {
-  const BareGuest guest = CountingGuest({.last = 101, .vcpus = 2});
+  const BareGuest guest = CountingGuest({.last = 95, .vcpus = 2, .turn = 10});
   auto machine = MakeMachine(guest, 2);
   ASSERT_NE(machine, nullptr);
   EXPECT_EQ(RunToEnd(*machine).kind, RunEndKind::kPowerOff);
-  EXPECT_EQ(ReadWord(*machine, guest.words[0]), 101u);
-  EXPECT_EQ(ReadWord(*machine, guest.words[1]), 1u) << "vCPU 0 stored the last, 1 had the turn";
+  EXPECT_EQ(ReadWord(*machine, guest.words[0]), 95u);
+  EXPECT_EQ(ReadWord(*machine, guest.words[1]), 1u) << "stores 91 to 95 were in a turn of vCPU 1";
 }
 
 TEST(BareGuestsTest, WaitsForGo) {
