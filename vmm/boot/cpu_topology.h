@@ -1,8 +1,8 @@
 // CpuTopology: how the guest's CPUs are grouped, as counts at each level.
 //
 // Threads: a plain value. Ownership: none. Units: counts.
-// A vCPU's index counts threads first, then cores, last-level caches (LLCs) and NUMA nodes: with two
-// threads per core, indices 0 and 1 are siblings.
+// A vCPU's index counts threads first, then cores, last-level caches (LLCs) and NUMA nodes: with
+// two threads per core, indices 0 and 1 are siblings.
 #ifndef WATCHSNAP_VMM_BOOT_CPU_TOPOLOGY_H_
 #define WATCHSNAP_VMM_BOOT_CPU_TOPOLOGY_H_
 

@@ -22,7 +22,8 @@ absl::StatusOr<HostFile> HostFile::Open(const std::string& path, std::string_vie
   }
   struct stat info;
   if (fstat(file.fd_, &info) != 0) {
-    return absl::ErrnoToStatus(errno, absl::StrCat("cannot stat the ", purpose, " file '", path, "'"));
+    return absl::ErrnoToStatus(errno,
+                               absl::StrCat("cannot stat the ", purpose, " file '", path, "'"));
   }
   if (!S_ISREG(info.st_mode)) {
     return absl::InvalidArgumentError(
@@ -45,9 +46,9 @@ HostFile::~HostFile() {
 absl::Status HostFile::ReadAt(uint64_t offset, absl::Span<uint8_t> out) const {
   // Checked first, so that no offset from a hostile header reaches pread as a negative number.
   if (offset > size_ || out.size() > size_ - offset) {
-    return absl::DataLossError(absl::StrCat("the ", purpose_, " file '", path_, "' is cut short: wanted ",
-                                            out.size(), " bytes at ", offset, ", it has ", size_,
-                                            " in all; copy or build it again"));
+    return absl::DataLossError(
+        absl::StrCat("the ", purpose_, " file '", path_, "' is cut short: wanted ", out.size(),
+                     " bytes at ", offset, ", it has ", size_, " in all; copy or build it again"));
   }
   while (!out.empty()) {
     const ssize_t got = pread(fd_, out.data(), out.size(), static_cast<off_t>(offset));

@@ -55,24 +55,26 @@ void InitramfsBuilder::AppendHeader(std::string_view name, const Entry& entry) {
 absl::Status InitramfsBuilder::Begin(std::string_view path, const Entry& entry) {
   while (!path.empty() && path.front() == '/') path.remove_prefix(1);
   if (path.empty() || path.size() > kMaxName || path.find('\0') != std::string_view::npos) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("initramfs path of ", path.size(), " bytes: wanted 1 to ", kMaxName, ", without NUL"));
+    return absl::InvalidArgumentError(absl::StrCat(
+        "initramfs path of ", path.size(), " bytes: wanted 1 to ", kMaxName, ", without NUL"));
   }
   for (std::string_view part : absl::StrSplit(path, '/')) {
     if (part.empty() || part == "." || part == "..") {
-      return absl::InvalidArgumentError(
-          absl::StrCat("initramfs path '", path, "' has an empty, '.' or '..' component; write it plainly"));
+      return absl::InvalidArgumentError(absl::StrCat(
+          "initramfs path '", path, "' has an empty, '.' or '..' component; write it plainly"));
     }
   }
   if (entry.size > kMaxContent) {
     return absl::InvalidArgumentError(absl::StrCat("initramfs file '", path, "' of ", entry.size,
-                                                   " bytes: a cpio archive holds at most ", kMaxContent));
+                                                   " bytes: a cpio archive holds at most ",
+                                                   kMaxContent));
   }
   if (names_.contains(path)) {
     return absl::AlreadyExistsError(absl::StrCat("initramfs path '", path, "' was added before"));
   }
   // The kernel creates no missing directories.
-  for (size_t slash = path.find('/'); slash != std::string_view::npos; slash = path.find('/', slash + 1)) {
+  for (size_t slash = path.find('/'); slash != std::string_view::npos;
+       slash = path.find('/', slash + 1)) {
     if (names_.emplace(path.substr(0, slash)).second) {
       AppendHeader(path.substr(0, slash), {.mode = S_IFDIR | 0755, .links = 2});
     }
@@ -95,9 +97,11 @@ absl::Status InitramfsBuilder::AddFile(std::string_view path, absl::Span<const u
   return absl::OkStatus();
 }
 
-absl::Status InitramfsBuilder::AddFile(std::string_view path, std::string_view content, uint32_t mode) {
+absl::Status InitramfsBuilder::AddFile(std::string_view path, std::string_view content,
+                                       uint32_t mode) {
   return AddFile(
-      path, absl::MakeConstSpan(reinterpret_cast<const uint8_t*>(content.data()), content.size()), mode);
+      path, absl::MakeConstSpan(reinterpret_cast<const uint8_t*>(content.data()), content.size()),
+      mode);
 }
 
 absl::Status InitramfsBuilder::AddHostFile(std::string_view path, const std::string& host_path,
@@ -114,7 +118,8 @@ absl::Status InitramfsBuilder::AddHostFile(std::string_view path, const std::str
 absl::Status InitramfsBuilder::AddSymlink(std::string_view path, std::string_view target) {
   if (target.empty() || target.size() > kMaxName || target.find('\0') != std::string_view::npos) {
     return absl::InvalidArgumentError(absl::StrCat("initramfs link '", path, "': its target has ",
-                                                   target.size(), " bytes; wanted 1 to ", kMaxName));
+                                                   target.size(), " bytes; wanted 1 to ",
+                                                   kMaxName));
   }
   absl::Status begun = Begin(path, {.mode = S_IFLNK | 0777, .size = target.size()});
   if (!begun.ok()) return begun;

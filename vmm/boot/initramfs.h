@@ -5,11 +5,11 @@
 //   RETURN_IF_ERROR(initramfs.AddDevice("dev/console", DeviceKind::kCharacter, 5, 1, 0600));
 //   std::vector<uint8_t> bytes = std::move(initramfs).Build();
 //
-// The bytes are the same for the same calls (times are 0, owner is root). Their length is a multiple
-// of 4, so archives may be concatenated; the kernel unpacks them in order.
-// Format: Documentation/driver-api/early-userspace/buffer-format.rst.
-// Threads: not thread-safe. Errors: InvalidArgument for a bad path, AlreadyExists for a path added
-// twice, and those of reading a host file. Missing parent directories are added with mode 0755.
+// The bytes are the same for the same calls (times are 0, owner is root). Their length is a
+// multiple of 4, so archives may be concatenated; the kernel unpacks them in order. Format:
+// Documentation/driver-api/early-userspace/buffer-format.rst. Threads: not thread-safe. Errors:
+// InvalidArgument for a bad path, AlreadyExists for a path added twice, and those of reading a host
+// file. Missing parent directories are added with mode 0755.
 #ifndef WATCHSNAP_VMM_BOOT_INITRAMFS_H_
 #define WATCHSNAP_VMM_BOOT_INITRAMFS_H_
 
@@ -30,7 +30,8 @@ class InitramfsBuilder {
  public:
   // Paths are relative to the guest's root; a leading "/" is ignored. `mode`: permission bits.
   absl::Status AddDirectory(std::string_view path, uint32_t mode = 0755);
-  absl::Status AddFile(std::string_view path, absl::Span<const uint8_t> content, uint32_t mode = 0644);
+  absl::Status AddFile(std::string_view path, absl::Span<const uint8_t> content,
+                       uint32_t mode = 0644);
   absl::Status AddFile(std::string_view path, std::string_view content, uint32_t mode = 0644);
   absl::Status AddHostFile(std::string_view path, const std::string& host_path, uint32_t mode);
   absl::Status AddSymlink(std::string_view path, std::string_view target);

@@ -89,8 +89,10 @@ TEST(Initramfs, HoldsWhatWasAdded) {
 TEST(Initramfs, EveryContentLengthStaysAligned) {
   InitramfsBuilder builder;
   for (int length = 0; length < 9; ++length) {
-    ASSERT_TRUE(builder.AddFile(std::string(static_cast<size_t>(length) + 1, 'n'),
-                                std::string(static_cast<size_t>(length), 'c')).ok());
+    ASSERT_TRUE(builder
+                    .AddFile(std::string(static_cast<size_t>(length) + 1, 'n'),
+                             std::string(static_cast<size_t>(length), 'c'))
+                    .ok());
   }
   const std::vector<CpioEntry> entries = Parse(std::move(builder).Build());
   ASSERT_EQ(entries.size(), 9u);

@@ -26,12 +26,12 @@ std::string Describe(absl::Span<const uint8_t> head) {
   if (head.empty()) return "an empty file";
   if (HasAt(head, 0, "\x1f\x8b")) return "gzip data; decompress it first";
   if (HasAt(head, 0, "\x28\xb5\x2f\xfd")) return "zstd data; decompress it first";
-  if (HasAt(head, 0, "\xfd" "7zXZ")) return "xz data; decompress it first";
+  if (HasAt(head, 1, "7zXZ")) return "xz data; decompress it first";
   if (HasAt(head, 0, "!<arch>")) return "an ar archive (a .deb?); unpack it first";
   if (HasAt(head, 0, "07070")) return "a cpio archive; is it the initramfs?";
   if (HasAt(head, 0, ELFMAG)) {
-    return absl::StrCat("an ELF file of class ", head.size() > EI_CLASS ? head[EI_CLASS] : 0, ", type ",
-                        Half(head, 16), ", machine ", Half(head, 18));
+    return absl::StrCat("an ELF file of class ", head.size() > EI_CLASS ? head[EI_CLASS] : 0,
+                        ", type ", Half(head, 16), ", machine ", Half(head, 18));
   }
   return "something else";
 }
@@ -51,7 +51,8 @@ std::string_view KernelFormatName(KernelFormat format) {
   return "unknown";
 }
 
-absl::StatusOr<KernelFormat> DetectKernelFormat(absl::Span<const uint8_t> head, std::string_view path) {
+absl::StatusOr<KernelFormat> DetectKernelFormat(absl::Span<const uint8_t> head,
+                                                std::string_view path) {
   if (HasAt(head, 0x1fe, "\x55\xaa") && HasAt(head, 0x202, "HdrS")) return KernelFormat::kBzImage;
   if (HasAt(head, 56, "ARM\x64")) return KernelFormat::kArm64Image;
   if (HasAt(head, 0, ELFMAG) && head.size() >= sizeof(Elf64_Ehdr) && head[EI_CLASS] == ELFCLASS64 &&
@@ -64,8 +65,10 @@ absl::StatusOr<KernelFormat> DetectKernelFormat(absl::Span<const uint8_t> head, 
     return KernelFormat::kElfAarch64;
   }
   return absl::InvalidArgumentError(
-      absl::StrCat("'", path, "' is not a kernel: wanted an x86 bzImage, an ELF vmlinux or an arm64 "
-                   "Image, found ", Describe(head)));
+      absl::StrCat("'", path,
+                   "' is not a kernel: wanted an x86 bzImage, an ELF vmlinux or an arm64 "
+                   "Image, found ",
+                   Describe(head)));
 }
 
 }  // namespace watchsnap

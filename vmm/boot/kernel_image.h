@@ -15,10 +15,10 @@
 namespace watchsnap {
 
 enum class KernelFormat {
-  kBzImage,      // x86 compressed kernel
-  kElfX86_64,    // x86_64 vmlinux
-  kElfAarch64,   // aarch64 vmlinux: symbols only, not bootable as it is
-  kArm64Image,   // aarch64 raw Image
+  kBzImage,     // x86 compressed kernel
+  kElfX86_64,   // x86_64 vmlinux
+  kElfAarch64,  // aarch64 vmlinux: symbols only, not bootable as it is
+  kArm64Image,  // aarch64 raw Image
 };
 
 // As shown to people: "bzImage", "vmlinux", "Image".
@@ -28,7 +28,8 @@ std::string_view KernelFormatName(KernelFormat format);
 inline constexpr size_t kKernelHeadSize = 1024;
 
 // `path` is for the message: what was found instead of a kernel, and what to give.
-absl::StatusOr<KernelFormat> DetectKernelFormat(absl::Span<const uint8_t> head, std::string_view path);
+absl::StatusOr<KernelFormat> DetectKernelFormat(absl::Span<const uint8_t> head,
+                                                std::string_view path);
 
 }  // namespace watchsnap
 

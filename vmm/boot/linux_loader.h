@@ -1,7 +1,8 @@
-// LoadLinux: puts a Linux kernel, its initramfs, command line and firmware tables into guest memory.
+// LoadLinux: puts a Linux kernel, its initramfs, command line and firmware tables into guest
+// memory.
 //
-// Arch-neutral front; the work is done in ../x86_64/ (bzImage or ELF vmlinux, ACPI tables, zero page).
-// Threads: call once, before any vCPU runs. Guest memory must be as created (zeros).
+// Arch-neutral front; the work is done in ../x86_64/ (bzImage or ELF vmlinux, ACPI tables, zero
+// page). Threads: call once, before any vCPU runs. Guest memory must be as created (zeros).
 // Ownership: nothing is kept; files are closed on return.
 // Units: GPA are guest-physical addresses; sizes are bytes.
 // Errors: a message says which file or value, what was wanted, what was found and what to do.

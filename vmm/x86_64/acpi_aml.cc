@@ -35,8 +35,8 @@ constexpr char kWordAddress = '\x88';
 constexpr char kExtendedInterrupt = '\x89';
 constexpr char kDecode16 = 1;
 constexpr char kReadWrite = 1;
-constexpr char kConsumerEdge = 0x03;   // active high, not shared
-constexpr char kFixedRange = 0x0c;     // minimum and maximum fixed, positive decode, producer
+constexpr char kConsumerEdge = 0x03;  // active high, not shared
+constexpr char kFixedRange = 0x0c;    // minimum and maximum fixed, positive decode, producer
 constexpr char kMemoryRange = 0;
 constexpr char kIoRange = 1;
 constexpr char kBusRange = 2;
@@ -101,7 +101,8 @@ std::string Device(std::string_view name, std::string_view body) {
 
 std::string Method(std::string_view name, int arguments, std::string_view body) {
   CHECK(arguments >= 0 && arguments <= 7);
-  return Sized(One(kMethodOp), absl::StrCat(NameString(name), One(static_cast<char>(arguments)), body));
+  return Sized(One(kMethodOp),
+               absl::StrCat(NameString(name), One(static_cast<char>(arguments)), body));
 }
 
 std::string Name(std::string_view name, std::string_view object) {

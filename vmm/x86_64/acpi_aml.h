@@ -28,7 +28,8 @@ std::string Buffer(std::string_view bytes);
 
 std::string ReturnArgument(int index);
 
-// A buffer of resource descriptors, as _CRS holds it; `descriptors` joined from the functions below.
+// A buffer of resource descriptors, as _CRS holds it; `descriptors` joined from the functions
+// below.
 std::string ResourceTemplate(std::string_view descriptors);
 std::string Io(uint16_t base, uint8_t length);
 std::string EdgeInterrupt(uint32_t gsi);

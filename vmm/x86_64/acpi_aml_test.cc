@@ -37,7 +37,8 @@ TEST(Aml, PackageLengthCountsItselfAtEveryBoundary) {
     }
     return value;
   };
-  for (size_t size : {0, 61, 62, 63, 64, 4092, 4093, 4094, 4095, 1048571, 1048572, 1048573, 1048576}) {
+  for (size_t size :
+       {0, 61, 62, 63, 64, 4092, 4093, 4094, 4095, 1048571, 1048572, 1048573, 1048576}) {
     const std::string length = PackageLength(size);
     EXPECT_EQ(decode(length), size + length.size()) << size;
   }
@@ -60,7 +61,10 @@ TEST(Aml, ResourceDescriptorsHaveTheLengthsTheyClaim) {
   EXPECT_EQ(Hex(IoWindow(0x1000, 0xffff)), "880d00010c0300000010ffff000000f0");
   EXPECT_EQ(Hex(MemoryWindow(0xc000'0000, 0xdfff'ffff)),
             "871700000c0100000000000000c0ffffffdf0000000000000020");
-  EXPECT_EQ(Hex(ResourceTemplate("")), "1105" "0a02" "7900");
+  EXPECT_EQ(Hex(ResourceTemplate("")),
+            "1105"
+            "0a02"
+            "7900");
 }
 
 }  // namespace

@@ -20,13 +20,12 @@ std::string PciHostBridge() {
       "PCI0",
       Name("_HID", EisaId("PNP0A08")) + Name("_CID", EisaId("PNP0A03")) + Name("_UID", Integer(0)) +
           Name("_SEG", Integer(0)) + Name("_BBN", Integer(0)) +
-          Name("_CRS",
-               ResourceTemplate(absl::StrCat(
-                   BusWindow(0, 0), Io(layout::kPciConfigAddressPort, kPciConfigPorts),
-                   IoWindow(kFirstPciPort, 0xffff),
-                   MemoryWindow(static_cast<uint32_t>(layout::kPciMmioBase),
-                                static_cast<uint32_t>(layout::kPciMmioBase + layout::kPciMmioSize -
-                                                      1))))) +
+          Name("_CRS", ResourceTemplate(absl::StrCat(
+                           BusWindow(0, 0), Io(layout::kPciConfigAddressPort, kPciConfigPorts),
+                           IoWindow(kFirstPciPort, 0xffff),
+                           MemoryWindow(static_cast<uint32_t>(layout::kPciMmioBase),
+                                        static_cast<uint32_t>(layout::kPciMmioBase +
+                                                              layout::kPciMmioSize - 1))))) +
           // No interrupt pins: MSI-X only.
           Name("_PRT", Package({})) +
           // Grants whatever control the system asks for: there is nothing that would use it.
@@ -35,11 +34,12 @@ std::string PciHostBridge() {
 
 std::string ReservedAddresses() {
   using namespace aml;  // NOLINT
-  return Device("MBRD", Name("_HID", EisaId("PNP0C02")) + Name("_UID", Integer(0)) +
-                            Name("_CRS", ResourceTemplate(absl::StrCat(
-                                             FixedMemory(static_cast<uint32_t>(layout::kPciEcamBase),
-                                                         static_cast<uint32_t>(layout::kPciEcamSize)),
-                                             Io(layout::kAcpiPort, kAcpiPorts)))));
+  return Device("MBRD",
+                Name("_HID", EisaId("PNP0C02")) + Name("_UID", Integer(0)) +
+                    Name("_CRS", ResourceTemplate(absl::StrCat(
+                                     FixedMemory(static_cast<uint32_t>(layout::kPciEcamBase),
+                                                 static_cast<uint32_t>(layout::kPciEcamSize)),
+                                     Io(layout::kAcpiPort, kAcpiPorts)))));
 }
 
 std::string SerialPort() {
@@ -69,9 +69,10 @@ std::string Cpus(const CpuTopology& topology) {
 
 std::string DsdtBody(const CpuTopology& topology) {
   using namespace aml;  // NOLINT
-  return Scope("\\_SB", absl::StrCat(PciHostBridge(), ReservedAddresses(), SerialPort(),
-                                     Cpus(topology))) +
-         Name("\\_S5", Package({Integer(layout::kAcpiSleepTypeS5), Integer(0), Integer(0), Integer(0)}));
+  return Scope("\\_SB",
+               absl::StrCat(PciHostBridge(), ReservedAddresses(), SerialPort(), Cpus(topology))) +
+         Name("\\_S5",
+              Package({Integer(layout::kAcpiSleepTypeS5), Integer(0), Integer(0), Integer(0)}));
 }
 
 }  // namespace watchsnap

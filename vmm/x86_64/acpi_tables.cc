@@ -70,7 +70,8 @@ class Table {
 // ACPI 6.5 §5.2.9, table 5.9.
 std::string Fadt(uint64_t dsdt) {
   constexpr uint32_t kWbinvd = 1 << 0, kC1Supported = 1 << 2, kNoFixedPowerButton = 1 << 4,
-                     kNoFixedSleepButton = 1 << 5, kResetRegister = 1 << 10, kHardwareReduced = 1 << 20;
+                     kNoFixedSleepButton = 1 << 5, kResetRegister = 1 << 10,
+                     kHardwareReduced = 1 << 20;
   constexpr uint16_t kNoVga = 1 << 2, kNoCmosClock = 1 << 5;  // and no legacy devices, no 8042
   constexpr size_t kSize = 276;
   return Table("FACP", 6)
@@ -179,10 +180,10 @@ absl::Status Validate(const AcpiConfig& config) {
   if (topology.numa_nodes < 1 || topology.llcs_per_node < 1 || topology.cores_per_llc < 1 ||
       topology.threads_per_core < 1 || topology.numa_nodes > 255 || topology.llcs_per_node > 255 ||
       topology.cores_per_llc > 255 || topology.threads_per_core > 255) {
-    return absl::InvalidArgumentError(absl::StrCat(
-        "topology of ", topology.numa_nodes, " nodes, ", topology.llcs_per_node, " LLCs, ",
-        topology.cores_per_llc, " cores, ", topology.threads_per_core,
-        " threads: each count must be 1 to 255"));
+    return absl::InvalidArgumentError(
+        absl::StrCat("topology of ", topology.numa_nodes, " nodes, ", topology.llcs_per_node,
+                     " LLCs, ", topology.cores_per_llc, " cores, ", topology.threads_per_core,
+                     " threads: each count must be 1 to 255"));
   }
   const int64_t vcpus = int64_t{topology.vcpus_per_node()} * topology.numa_nodes;
   if (vcpus > kMaxApicId || ApicId(topology, topology.vcpus() - 1) > kMaxApicId) {
@@ -204,8 +205,8 @@ absl::StatusOr<uint64_t> BuildAcpiTables(const GuestMemory& memory, const AcpiCo
   const auto place = [&](const std::string& bytes) -> absl::StatusOr<uint64_t> {
     const uint64_t gpa = next;
     if (bytes.size() > end - gpa) {
-      return absl::ResourceExhaustedError(
-          absl::StrCat("the ACPI tables do not fit in ", end - layout::kAcpiBase, " bytes; use fewer vCPUs"));
+      return absl::ResourceExhaustedError(absl::StrCat(
+          "the ACPI tables do not fit in ", end - layout::kAcpiBase, " bytes; use fewer vCPUs"));
     }
     next = std::min<uint64_t>(end, gpa + (bytes.size() + kAlignment - 1) / kAlignment * kAlignment);
     absl::Status written = memory.Write(
@@ -232,8 +233,9 @@ absl::StatusOr<uint64_t> BuildAcpiTables(const GuestMemory& memory, const AcpiCo
   if (!xsdt_gpa.ok()) return xsdt_gpa.status();
 
   const std::string rsdp = Rsdp(*xsdt_gpa);
-  status = memory.Write(layout::kAcpiBase, absl::MakeConstSpan(
-                                               reinterpret_cast<const uint8_t*>(rsdp.data()), rsdp.size()));
+  status =
+      memory.Write(layout::kAcpiBase,
+                   absl::MakeConstSpan(reinterpret_cast<const uint8_t*>(rsdp.data()), rsdp.size()));
   if (!status.ok()) return status;
   return layout::kAcpiBase;
 }

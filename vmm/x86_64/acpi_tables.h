@@ -1,4 +1,5 @@
-// BuildAcpiTables: describes the x86_64 machine to its guest, as a stock distribution kernel wants it.
+// BuildAcpiTables: describes the x86_64 machine to its guest, as a stock distribution kernel wants
+// it.
 //
 // Hardware-reduced ACPI: no PM timer, no SCI, no PIT or PIC; power-off through the sleep control
 // register and reboot through the reset register at layout::kAcpiPort. Tables: RSDP, XSDT, FADT,

@@ -24,7 +24,8 @@ template <typename T>
 T Get(const std::string& bytes, size_t offset) {
   T value = {};
   EXPECT_LE(offset + sizeof value, bytes.size());
-  if (offset + sizeof value <= bytes.size()) std::memcpy(&value, bytes.data() + offset, sizeof value);
+  if (offset + sizeof value <= bytes.size())
+    std::memcpy(&value, bytes.data() + offset, sizeof value);
   return value;
 }
 
@@ -140,18 +141,21 @@ TEST_F(AcpiTables, OneNodeNeedsNoAffinityTables) {
 
 TEST_F(AcpiTables, NodesOwnTheirCpusAndMemory) {
   // Three cores per LLC take two bits of the APIC ID: IDs have gaps.
-  const CpuTopology topology = {.numa_nodes = 2, .llcs_per_node = 1, .cores_per_llc = 3, .threads_per_core = 1};
-  auto tables = Build({.topology = topology, .memory = {{0, 32 << 20, 0}, {32 << 20, 32 << 20, 1}}});
+  const CpuTopology topology = {
+      .numa_nodes = 2, .llcs_per_node = 1, .cores_per_llc = 3, .threads_per_core = 1};
+  auto tables =
+      Build({.topology = topology, .memory = {{0, 32 << 20, 0}, {32 << 20, 32 << 20, 1}}});
   const std::string srat = tables["SRAT"];
   std::vector<std::pair<int, int>> cpus;
   std::vector<std::pair<uint64_t, uint32_t>> memories;
   for (size_t at = 48; at < srat.size(); at += Get<uint8_t>(srat, at + 1)) {
     ASSERT_GE(Get<uint8_t>(srat, at + 1), 16);
     if (srat[at] == 0) cpus.emplace_back(Get<uint8_t>(srat, at + 3), Get<uint8_t>(srat, at + 2));
-    if (srat[at] == 1) memories.emplace_back(Get<uint64_t>(srat, at + 8), Get<uint32_t>(srat, at + 2));
+    if (srat[at] == 1)
+      memories.emplace_back(Get<uint64_t>(srat, at + 8), Get<uint32_t>(srat, at + 2));
   }
-  EXPECT_THAT(cpus, ::testing::ElementsAre(std::pair(0, 0), std::pair(1, 0), std::pair(2, 0), std::pair(4, 1),
-                                           std::pair(5, 1), std::pair(6, 1)));
+  EXPECT_THAT(cpus, ::testing::ElementsAre(std::pair(0, 0), std::pair(1, 0), std::pair(2, 0),
+                                           std::pair(4, 1), std::pair(5, 1), std::pair(6, 1)));
   EXPECT_THAT(memories, ::testing::ElementsAre(std::pair(0ull, 0u), std::pair(32ull << 20, 1u)));
   const std::string slit = tables["SLIT"];
   EXPECT_EQ(Get<uint64_t>(slit, 36), 2u);

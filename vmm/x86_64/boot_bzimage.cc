@@ -1,5 +1,6 @@
 // bzImage: the setup header at 0x1f1 describes the file; the protected-mode code after the setup
-// sectors is loaded whole, and its 64-bit entry is 0x200 bytes in (boot.rst, "64-bit boot protocol").
+// sectors is loaded whole, and its 64-bit entry is 0x200 bytes in (boot.rst, "64-bit boot
+// protocol").
 #include <algorithm>
 #include <cstddef>
 #include <cstring>
@@ -31,33 +32,36 @@ absl::StatusOr<LoadedKernel> LoadBzImage(const GuestMemory& memory, const HostFi
   // Only as much as the file says is its header: later fields are zero to this kernel.
   LoadedKernel kernel;
   const uint64_t header_end = 0x202u + head[kHeaderEndField];
-  const uint64_t header_size =
-      std::min<uint64_t>(header_end - kHeaderOffset, sizeof(setup_header));
+  const uint64_t header_size = std::min<uint64_t>(header_end - kHeaderOffset, sizeof(setup_header));
   std::memcpy(&kernel.header, head + kHeaderOffset, header_size);
   const setup_header& header = kernel.header;
   if (header.boot_flag != kBootFlag || header.header != kMagic) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("kernel '", file.path(), "' has no bzImage header; give a bzImage or a vmlinux"));
+    return absl::InvalidArgumentError(absl::StrCat(
+        "kernel '", file.path(), "' has no bzImage header; give a bzImage or a vmlinux"));
   }
   if (header.version < kVersionXloadflags || (header.xloadflags & XLF_KERNEL_64) == 0) {
     return absl::InvalidArgumentError(absl::StrFormat(
-        "kernel '%s' has no 64-bit entry (boot protocol %d.%02d, xloadflags %#x): wanted protocol 2.12 "
+        "kernel '%s' has no 64-bit entry (boot protocol %d.%02d, xloadflags %#x): wanted protocol "
+        "2.12 "
         "with XLF_KERNEL_64; give an x86_64 kernel",
         file.path(), header.version >> 8, header.version & 0xff, header.xloadflags));
   }
 
-  const uint64_t setup_sectors = header.setup_sects == 0 ? kDefaultSetupSectors : header.setup_sects;
+  const uint64_t setup_sectors =
+      header.setup_sects == 0 ? kDefaultSetupSectors : header.setup_sects;
   const uint64_t code_offset = (setup_sectors + 1) * 512;
   if (file.size() <= code_offset + kEntryOffset) {
-    return absl::DataLossError(absl::StrCat("kernel '", file.path(), "' is cut short: ", file.size(),
+    return absl::DataLossError(absl::StrCat("kernel '", file.path(),
+                                            "' is cut short: ", file.size(),
                                             " bytes, its setup alone has ", code_offset));
   }
   const uint64_t code_size = file.size() - code_offset;
   const uint64_t load = header.pref_address;
   const uint64_t needed = std::max<uint64_t>(header.init_size, code_size);
   if (load < layout::kHighMemoryStart || load > std::numeric_limits<uint32_t>::max()) {
-    return absl::InvalidArgumentError(absl::StrFormat(
-        "kernel '%s' is garbled: it prefers the address %#x, wanted 1 MiB to 4 GiB", file.path(), load));
+    return absl::InvalidArgumentError(
+        absl::StrFormat("kernel '%s' is garbled: it prefers the address %#x, wanted 1 MiB to 4 GiB",
+                        file.path(), load));
   }
   if (load + needed > LowRamEnd(memory)) {
     return TooLittleMemory(memory, absl::StrCat("kernel '", file.path(), "'"), load + needed);

@@ -1,6 +1,6 @@
 // ELF vmlinux: each PT_LOAD segment goes to its physical address and the vCPU starts at e_entry,
-// which the kernel links as the physical address of startup_64. It wants what a boot loader's 64-bit
-// entry gives: RSI = zero page, identity map. Nothing is decompressed or randomised.
+// which the kernel links as the physical address of startup_64. It wants what a boot loader's
+// 64-bit entry gives: RSI = zero page, identity map. Nothing is decompressed or randomised.
 #include <elf.h>
 
 #include <algorithm>
@@ -23,9 +23,9 @@ constexpr uint64_t kCommandLineMax = 2047;  // COMMAND_LINE_SIZE - 1, arch/x86/i
 constexpr uint64_t kKernelAlignment = 2 << 20;
 
 absl::Status Garbled(const HostFile& file, std::string_view what) {
-  return absl::InvalidArgumentError(
-      absl::StrCat("kernel '", file.path(), "' is not a bootable x86_64 vmlinux: ", what,
-                   "; copy or build it again, or give the bzImage"));
+  return absl::InvalidArgumentError(absl::StrCat("kernel '", file.path(),
+                                                 "' is not a bootable x86_64 vmlinux: ", what,
+                                                 "; copy or build it again, or give the bzImage"));
 }
 
 // The descriptor of the GNU build ID note, or empty. Notes are padded to 4 bytes.
@@ -47,8 +47,10 @@ std::vector<uint8_t> FindBuildId(absl::Span<const uint8_t> notes) {
   return {};
 }
 
-absl::Status LoadSegment(const GuestMemory& memory, const HostFile& file, const Elf64_Phdr& segment) {
-  if (segment.p_filesz > segment.p_memsz) return Garbled(file, "a segment has more bytes than memory");
+absl::Status LoadSegment(const GuestMemory& memory, const HostFile& file,
+                         const Elf64_Phdr& segment) {
+  if (segment.p_filesz > segment.p_memsz)
+    return Garbled(file, "a segment has more bytes than memory");
   if (segment.p_paddr < layout::kHighMemoryStart ||
       segment.p_memsz > std::numeric_limits<uint64_t>::max() - segment.p_paddr) {
     return Garbled(file, absl::StrFormat("a segment of %d bytes lies at physical address %#x",
@@ -77,9 +79,9 @@ absl::StatusOr<LoadedKernel> LoadElfKernel(const GuestMemory& memory, const Host
   }
   if (header.e_phentsize != sizeof(Elf64_Phdr) || header.e_phnum == 0 ||
       header.e_phnum > kMaxProgramHeaders) {
-    return Garbled(file, absl::StrCat("it has ", header.e_phnum, " program headers of ",
-                                      header.e_phentsize, " bytes, wanted 1 to ", kMaxProgramHeaders,
-                                      " of ", sizeof(Elf64_Phdr)));
+    return Garbled(
+        file, absl::StrCat("it has ", header.e_phnum, " program headers of ", header.e_phentsize,
+                           " bytes, wanted 1 to ", kMaxProgramHeaders, " of ", sizeof(Elf64_Phdr)));
   }
 
   LoadedKernel kernel;
@@ -94,8 +96,8 @@ absl::StatusOr<LoadedKernel> LoadElfKernel(const GuestMemory& memory, const Host
       absl::Status loaded = LoadSegment(memory, file, segment);
       if (!loaded.ok()) return loaded;
       kernel.end = std::max<uint64_t>(kernel.end, segment.p_paddr + segment.p_memsz);
-      entry_loaded |= header.e_entry >= segment.p_paddr &&
-                      header.e_entry - segment.p_paddr < segment.p_filesz;
+      entry_loaded |=
+          header.e_entry >= segment.p_paddr && header.e_entry - segment.p_paddr < segment.p_filesz;
     } else if (segment.p_type == PT_NOTE && kernel.build_id.empty()) {
       std::vector<uint8_t> notes(std::min<uint64_t>(segment.p_filesz, kMaxNotes));
       read = file.ReadAt(segment.p_offset, absl::MakeSpan(notes));

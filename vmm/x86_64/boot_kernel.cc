@@ -10,10 +10,11 @@ uint64_t LowRamEnd(const GuestMemory& memory) {
 
 absl::Status TooLittleMemory(const GuestMemory& memory, std::string_view what, uint64_t needed) {
   constexpr uint64_t kMiB = 1 << 20;
-  return absl::ResourceExhaustedError(absl::StrFormat(
-      "guest memory of %d MiB is too small for %s: it needs RAM up to %d MiB (below the device hole); "
-      "give the machine more memory",
-      memory.size() / kMiB, what, needed / kMiB + (needed % kMiB != 0)));
+  return absl::ResourceExhaustedError(
+      absl::StrFormat("guest memory of %d MiB is too small for %s: it needs RAM up to %d MiB "
+                      "(below the device hole); "
+                      "give the machine more memory",
+                      memory.size() / kMiB, what, needed / kMiB + (needed % kMiB != 0)));
 }
 
 }  // namespace watchsnap

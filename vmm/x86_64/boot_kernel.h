@@ -1,8 +1,9 @@
 // Loads an x86_64 kernel file into guest memory: what LoadLinux does first.
 //
-// Threads: call before any vCPU runs. Every field of the file is hostile: nothing is written outside
-// guest RAM above 1 MiB and no size of the file controls an allocation. Memory must be zeros.
-// Sources: Documentation/arch/x86/boot.rst; ELF gABI; kernel entry arch/x86/kernel/head_64.S.
+// Threads: call before any vCPU runs. Every field of the file is hostile: nothing is written
+// outside guest RAM above 1 MiB and no size of the file controls an allocation. Memory must be
+// zeros. Sources: Documentation/arch/x86/boot.rst; ELF gABI; kernel entry
+// arch/x86/kernel/head_64.S.
 #ifndef WATCHSNAP_VMM_X86_64_BOOT_KERNEL_H_
 #define WATCHSNAP_VMM_X86_64_BOOT_KERNEL_H_
 

@@ -19,9 +19,9 @@ inline constexpr uint64_t kBootAreaEnd = kCommandLine + kCommandLineSpace;
 inline constexpr uint64_t kLowRamEnd = 0x9'fc00;
 inline constexpr uint64_t kHighMemoryStart = 0x10'0000;
 
-// Where a PC has its BIOS ROM; ours is the few bytes at the reset vector F000:FFF0. On hardware-reduced
-// ACPI without EFI, Linux reboots by jumping there in real mode (efi_reboot_required() makes the EFI
-// call its default, and real mode is what it falls back to).
+// Where a PC has its BIOS ROM; ours is the few bytes at the reset vector F000:FFF0. On
+// hardware-reduced ACPI without EFI, Linux reboots by jumping there in real mode
+// (efi_reboot_required() makes the EFI call its default, and real mode is what it falls back to).
 inline constexpr uint64_t kSystemRom = 0xf'0000;
 inline constexpr uint64_t kResetVector = 0xf'fff0;
 

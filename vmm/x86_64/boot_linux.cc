@@ -72,10 +72,10 @@ absl::StatusOr<Range> LoadInitrd(const GuestMemory& memory, const LinuxBoot& boo
   const uint64_t ram_end = LowRamEnd(memory);
   const uint64_t top = kernel.initrd_max < ram_end ? kernel.initrd_max + 1 : ram_end;
   if (size > top || (top - size) / kPage * kPage < kernel.end) {
-    return TooLittleMemory(memory,
-                           absl::StrFormat("the kernel (up to %#x) and an initramfs of %d bytes",
-                                           kernel.end, size),
-                           RoundUp(kernel.end, kPage) + RoundUp(size, kPage));
+    return TooLittleMemory(
+        memory,
+        absl::StrFormat("the kernel (up to %#x) and an initramfs of %d bytes", kernel.end, size),
+        RoundUp(kernel.end, kPage) + RoundUp(size, kPage));
   }
   const Range range = {(top - size) / kPage * kPage, size};
   uint64_t at = range.gpa;
@@ -102,19 +102,23 @@ absl::Status WriteCommandLine(const GuestMemory& memory, const std::string& line
   if (line.find('\0') != std::string::npos) {
     return absl::InvalidArgumentError("the kernel command line has a NUL in it; remove it");
   }
-  return memory.Write(layout::kCommandLine,
-                      absl::MakeConstSpan(reinterpret_cast<const uint8_t*>(line.c_str()),
-                                          line.size() + 1));
+  return memory.Write(
+      layout::kCommandLine,
+      absl::MakeConstSpan(reinterpret_cast<const uint8_t*>(line.c_str()), line.size() + 1));
 }
 
 // Writes the reset register, as a BIOS would reset the machine.
 absl::Status WriteResetVector(const GuestMemory& memory) {
   const uint8_t code[] = {
-      0xba, layout::kAcpiReset & 0xff, layout::kAcpiReset >> 8,  // mov dx, port
-      0xb0, layout::kAcpiResetValue,                             // mov al, value
-      0xee,                                                      // out dx, al
-      0xf4,                                                      // hlt
-      0xeb, 0xfd,                                                // jmp to the hlt
+      0xba,
+      layout::kAcpiReset & 0xff,
+      layout::kAcpiReset >> 8,  // mov dx, port
+      0xb0,
+      layout::kAcpiResetValue,  // mov al, value
+      0xee,                     // out dx, al
+      0xf4,                     // hlt
+      0xeb,
+      0xfd,  // jmp to the hlt
   };
   return memory.Write(layout::kResetVector, code);
 }

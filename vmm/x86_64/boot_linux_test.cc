@@ -71,10 +71,22 @@ ElfParts GoodElf() {
   parts.header.e_phoff = sizeof(Elf64_Ehdr);
   parts.header.e_phentsize = sizeof(Elf64_Phdr);
   parts.header.e_phnum = 2;
-  parts.load = {.p_type = PT_LOAD, .p_flags = 5, .p_offset = 0x1000, .p_vaddr = 0xffff'ffff'8100'0000,
-                .p_paddr = 16 * kMiB, .p_filesz = 0x1000, .p_memsz = 0x3000, .p_align = 0x1000};
-  parts.note = {.p_type = PT_NOTE, .p_flags = 4, .p_offset = 0x2000, .p_vaddr = 0, .p_paddr = 0,
-                .p_filesz = 44, .p_memsz = 44, .p_align = 4};
+  parts.load = {.p_type = PT_LOAD,
+                .p_flags = 5,
+                .p_offset = 0x1000,
+                .p_vaddr = 0xffff'ffff'8100'0000,
+                .p_paddr = 16 * kMiB,
+                .p_filesz = 0x1000,
+                .p_memsz = 0x3000,
+                .p_align = 0x1000};
+  parts.note = {.p_type = PT_NOTE,
+                .p_flags = 4,
+                .p_offset = 0x2000,
+                .p_vaddr = 0,
+                .p_paddr = 0,
+                .p_filesz = 44,
+                .p_memsz = 44,
+                .p_align = 4};
   return parts;
 }
 
@@ -103,7 +115,8 @@ class LoadLinuxTest : public ::testing::Test {
   }
   std::string Guest(uint64_t gpa, size_t size) {
     std::string bytes(size, '\0');
-    EXPECT_TRUE(memory_->Read(gpa, absl::MakeSpan(reinterpret_cast<uint8_t*>(bytes.data()), size)).ok());
+    EXPECT_TRUE(
+        memory_->Read(gpa, absl::MakeSpan(reinterpret_cast<uint8_t*>(bytes.data()), size)).ok());
     return bytes;
   }
   boot_params Params(const BootEntry& entry) {
@@ -169,7 +182,8 @@ TEST_F(LoadLinuxTest, InitramfsIsFilesThenBytesPaddedAndHigh) {
   auto entry = Load(BzImage(GoodHeader()));
   ASSERT_TRUE(entry.ok()) << entry.status();
   const boot_params params = Params(*entry);
-  EXPECT_EQ(Guest(params.hdr.ramdisk_image, params.hdr.ramdisk_size), std::string("aaaaa\0\0\0bb\0\0c", 13));
+  EXPECT_EQ(Guest(params.hdr.ramdisk_image, params.hdr.ramdisk_size),
+            std::string("aaaaa\0\0\0bb\0\0c", 13));
   EXPECT_EQ(params.hdr.ramdisk_image, 64 * kMiB - 4096);
   // A kernel that limits its place gets it there.
   setup_header header = GoodHeader();
@@ -244,13 +258,15 @@ TEST_F(LoadLinuxTest, HostileVmlinuxes) {
   EXPECT_THAT(message([](ElfParts& p) { p.header.e_phnum = 0; }), HasSubstr("program headers"));
   EXPECT_THAT(message([](ElfParts& p) { p.header.e_phnum = 65535; }), HasSubstr("program headers"));
   EXPECT_THAT(message([](ElfParts& p) { p.header.e_phentsize = 1; }), HasSubstr("program headers"));
-  EXPECT_THAT(message([](ElfParts& p) { p.header.e_phoff = ~0ull - 8; }), HasSubstr("past its end"));
+  EXPECT_THAT(message([](ElfParts& p) { p.header.e_phoff = ~0ull - 8; }),
+              HasSubstr("past its end"));
   EXPECT_THAT(message([](ElfParts& p) { p.header.e_entry = 0; }), HasSubstr("entry"));
   EXPECT_THAT(message([](ElfParts& p) { p.load.p_paddr = 0; }), HasSubstr("physical address 0"));
   EXPECT_THAT(message([](ElfParts& p) { p.load.p_paddr = ~0ull; }), HasSubstr("physical address"));
   EXPECT_THAT(message([](ElfParts& p) { p.load.p_memsz = ~0ull; }), HasSubstr("physical address"));
   EXPECT_THAT(message([](ElfParts& p) { p.load.p_memsz = 1ull << 40; }), HasSubstr("too small"));
-  EXPECT_THAT(message([](ElfParts& p) { p.load.p_memsz = 1; }), HasSubstr("more bytes than memory"));
+  EXPECT_THAT(message([](ElfParts& p) { p.load.p_memsz = 1; }),
+              HasSubstr("more bytes than memory"));
   EXPECT_THAT(message([](ElfParts& p) { p.load.p_offset = ~0ull; }), HasSubstr("cut short"));
   EXPECT_THAT(message([](ElfParts& p) { p.note.p_offset = 1ull << 63; }), HasSubstr("cut short"));
 }
@@ -261,7 +277,8 @@ TEST_F(LoadLinuxTest, RandomHeadersNeverReachOutside) {
   int loaded = 0;
   for (int i = 0; i < 400; ++i) {
     std::string image = images[i % 2];
-    const size_t begin = i % 2 == 0 ? 0x1f1 : 0, span = i % 2 == 0 ? sizeof(setup_header) : sizeof(ElfParts);
+    const size_t begin = i % 2 == 0 ? 0x1f1 : 0,
+                 span = i % 2 == 0 ? sizeof(setup_header) : sizeof(ElfParts);
     for (int flips = 0; flips < 3; ++flips) {
       image[begin + random() % span] = static_cast<char>(random());
     }

@@ -7,7 +7,8 @@
 namespace watchsnap {
 namespace {
 
-// Selectors of the boot protocol: __BOOT_CS and __BOOT_DS; then a TSS, which long mode wants loaded.
+// Selectors of the boot protocol: __BOOT_CS and __BOOT_DS; then a TSS, which long mode wants
+// loaded.
 constexpr uint16_t kCodeSelector = 0x10;
 constexpr uint16_t kDataSelector = 0x18;
 constexpr uint16_t kTaskSelector = 0x20;
@@ -65,8 +66,8 @@ kvm_segment DataSegment() { return Segment(kDataSelector, kDataType, false); }
 }  // namespace
 
 absl::Status WriteBootTables(const GuestMemory& memory) {
-  const uint64_t gdt[] = {0, 0, Descriptor(CodeSegment()), Descriptor(DataSegment()),
-                          Descriptor(TaskSegment()), 0};
+  const uint64_t gdt[] = {
+      0, 0, Descriptor(CodeSegment()), Descriptor(DataSegment()), Descriptor(TaskSegment()), 0};
   absl::Status status = memory.WriteObject(layout::kGdt, gdt);
   if (!status.ok()) return status;
 

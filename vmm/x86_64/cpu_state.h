@@ -33,8 +33,8 @@ void SetLongMode(kvm_sregs* sregs);
 
 kvm_regs LinuxEntryRegs(const BootEntry& entry);
 
-// A bare guest begins at `entry` with RSP = `stack` and RDI = `argument`, interrupts off. `entry` and
-// `stack` are virtual addresses in either map.
+// A bare guest begins at `entry` with RSP = `stack` and RDI = `argument`, interrupts off. `entry`
+// and `stack` are virtual addresses in either map.
 kvm_regs BareGuestRegs(uint64_t entry, uint64_t stack, uint64_t argument);
 
 // After reset: x87 control word and MXCSR with all exceptions masked.

@@ -16,9 +16,11 @@ TEST(CpuState, SegmentRegistersSayWhatTheirDescriptorsSay) {
   sregs.apic_base = 0xfee0'0900;
   SetLongMode(&sregs);
   EXPECT_EQ(sregs.apic_base, 0xfee0'0900u);
-  for (const kvm_segment* segment : {&sregs.cs, &sregs.ds, &sregs.es, &sregs.fs, &sregs.gs, &sregs.ss, &sregs.tr}) {
+  for (const kvm_segment* segment :
+       {&sregs.cs, &sregs.ds, &sregs.es, &sregs.fs, &sregs.gs, &sregs.ss, &sregs.tr}) {
     ASSERT_LT(segment->selector + 7, sregs.gdt.limit + 1);
-    const uint64_t descriptor = (*memory)->ReadObject<uint64_t>(sregs.gdt.base + segment->selector).value();
+    const uint64_t descriptor =
+        (*memory)->ReadObject<uint64_t>(sregs.gdt.base + segment->selector).value();
     EXPECT_EQ(descriptor >> 40 & 0xf, segment->type);
     EXPECT_EQ(descriptor >> 44 & 1, segment->s);
     EXPECT_EQ(descriptor >> 47 & 1, segment->present);
@@ -43,7 +45,6 @@ TEST(CpuState, EntryRegisters) {
   EXPECT_EQ(bare.rsp, 0x4'1000u);
   EXPECT_EQ(bare.rdi, 7u);
 }
-
 
 }  // namespace
 }  // namespace watchsnap

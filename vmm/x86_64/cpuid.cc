@@ -33,13 +33,13 @@ constexpr uint32_t kApicBusKhz = 1'000'000;  // KVM's local APIC timer counts na
 // Leaves rebuilt below, or of features taken away.
 bool IsDropped(uint32_t function) {
   switch (function) {
-    case 0x0b:         // topology
-    case 0x1f:         // topology, second version
-    case 0x12:         // SGX
-    case 0x14:         // processor trace
-    case 0x15:         // TSC and crystal clock
-    case 0x1c:         // last branch records
-    case 0x23:         // PMU, extended
+    case 0x0b:  // topology
+    case 0x1f:  // topology, second version
+    case 0x12:  // SGX
+    case 0x14:  // processor trace
+    case 0x15:  // TSC and crystal clock
+    case 0x1c:  // last branch records
+    case 0x23:  // PMU, extended
     case kTimingLeaf:
     case 0x8000'000a:  // SVM
     case 0x8000'001f:  // memory encryption
@@ -84,8 +84,8 @@ class Builder {
     switch (entry->function) {
       case 1:
         // Brand index and CLFLUSH size stay; logical CPUs of the package; initial APIC ID.
-        entry->ebx = (entry->ebx & 0xffff) | std::min(1u << shifts_.package, 255u) << 16 |
-                     apic_id_ << 24;
+        entry->ebx =
+            (entry->ebx & 0xffff) | std::min(1u << shifts_.package, 255u) << 16 | apic_id_ << 24;
         entry->ecx &= ~(kVmx | kPerfCapabilities | kTscDeadline);
         entry->ecx |= kX2Apic | kHypervisor | (options_.tsc_deadline ? kTscDeadline : 0);
         entry->edx &= ~kHyperThreading;

@@ -3,8 +3,8 @@
 // Adds the vCPU's APIC ID and place in the topology and the clock frequencies; takes away what a
 // guest of ours cannot use or would stumble over: nested virtualisation, SGX, processor trace, the
 // PMU, and FRED (under it MSR_LSTAR stays 0, from which the KASLR slide is measured).
-// Pure function, any thread. Units: kHz. Sources: Intel SDM vol. 2 CPUID; AMD APM vol. 3 appendix E;
-// Documentation/virt/kvm/x86/cpuid.rst.
+// Pure function, any thread. Units: kHz. Sources: Intel SDM vol. 2 CPUID; AMD APM vol. 3 appendix
+// E; Documentation/virt/kvm/x86/cpuid.rst.
 #ifndef WATCHSNAP_VMM_X86_64_CPUID_H_
 #define WATCHSNAP_VMM_X86_64_CPUID_H_
 

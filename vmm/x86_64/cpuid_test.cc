@@ -12,8 +12,8 @@ namespace {
 
 constexpr uint32_t kIndexed = KVM_CPUID_FLAG_SIGNIFCANT_INDEX;
 
-kvm_cpuid_entry2 Entry(uint32_t function, uint32_t index, uint32_t flags, uint32_t eax, uint32_t ebx, uint32_t ecx,
-                       uint32_t edx) {
+kvm_cpuid_entry2 Entry(uint32_t function, uint32_t index, uint32_t flags, uint32_t eax,
+                       uint32_t ebx, uint32_t ecx, uint32_t edx) {
   kvm_cpuid_entry2 entry = {};
   entry.function = function;
   entry.index = index;
@@ -52,8 +52,8 @@ std::vector<kvm_cpuid_entry2> Supported(bool amd) {
   };
 }
 
-std::optional<kvm_cpuid_entry2> Find(const std::vector<kvm_cpuid_entry2>& entries, uint32_t function,
-                                     uint32_t index = 0) {
+std::optional<kvm_cpuid_entry2> Find(const std::vector<kvm_cpuid_entry2>& entries,
+                                     uint32_t function, uint32_t index = 0) {
   std::optional<kvm_cpuid_entry2> found;
   for (const kvm_cpuid_entry2& entry : entries) {
     if (entry.function != function || entry.index != index) continue;
@@ -100,8 +100,11 @@ TEST(GuestCpuid, FrequenciesGiveBackTheTsc) {
 }
 
 TEST(GuestCpuid, EveryVcpuHasItsOwnIdInEveryLeafThatTellsIt) {
-  const CpuTopology topologies[] = {CpuTopology::Flat(1), CpuTopology::Flat(2), CpuTopology::Flat(64),
-                                    {2, 2, 2, 2}, {2, 1, 3, 2}};
+  const CpuTopology topologies[] = {CpuTopology::Flat(1),
+                                    CpuTopology::Flat(2),
+                                    CpuTopology::Flat(64),
+                                    {2, 2, 2, 2},
+                                    {2, 1, 3, 2}};
   for (const CpuTopology& topology : topologies) {
     std::set<uint32_t> ids;
     for (int i = 0; i < topology.vcpus(); ++i) {
@@ -123,11 +126,13 @@ TEST(GuestCpuid, EveryVcpuHasItsOwnIdInEveryLeafThatTellsIt) {
 }
 
 TEST(GuestCpuid, FlatTopologyNumbersApicIdsLikeVcpus) {
-  for (int i = 0; i < 64; ++i) EXPECT_EQ(ApicId(CpuTopology::Flat(64), i), static_cast<uint32_t>(i));
+  for (int i = 0; i < 64; ++i)
+    EXPECT_EQ(ApicId(CpuTopology::Flat(64), i), static_cast<uint32_t>(i));
 }
 
 TEST(GuestCpuid, CachesAreSharedAsTheTopologySays) {
-  const CpuTopology topology = {.numa_nodes = 1, .llcs_per_node = 2, .cores_per_llc = 4, .threads_per_core = 2};
+  const CpuTopology topology = {
+      .numa_nodes = 1, .llcs_per_node = 2, .cores_per_llc = 4, .threads_per_core = 2};
   const auto guest = GuestCpuid(Supported(false), {.topology = topology}, 3);
   const auto sharing = [](const kvm_cpuid_entry2& entry) { return (entry.eax >> 14 & 0xfff) + 1; };
   EXPECT_EQ(sharing(*Find(guest, 4, 0)), 2u);
@@ -139,7 +144,8 @@ TEST(GuestCpuid, CachesAreSharedAsTheTopologySays) {
 }
 
 TEST(GuestCpuid, AnOldProcessorGetsNoLeavesPastItsLimit) {
-  std::vector<kvm_cpuid_entry2> old = {Entry(0, 0, 0, 7, 0x756e'6547, 0, 0), Entry(1, 0, 0, 0, 0, 0, 0)};
+  std::vector<kvm_cpuid_entry2> old = {Entry(0, 0, 0, 7, 0x756e'6547, 0, 0),
+                                       Entry(1, 0, 0, 0, 0, 0, 0)};
   const auto guest = GuestCpuid(old, {.topology = CpuTopology::Flat(2), .tsc_khz = 1000}, 1);
   EXPECT_FALSE(Find(guest, 0xb));
   EXPECT_FALSE(Find(guest, 0x15));

@@ -47,7 +47,8 @@ std::optional<Translation> TranslateVirtual(const GuestMemory& memory, const Pag
     const uint8_t* host = memory.HostAddress(table + (va >> shift & 511) * 8, 8);
     if (host == nullptr) return std::nullopt;
     // One load: the guest may be changing the entry.
-    const uint64_t entry = __atomic_load_n(reinterpret_cast<const uint64_t*>(host), __ATOMIC_RELAXED);
+    const uint64_t entry =
+        __atomic_load_n(reinterpret_cast<const uint64_t*>(host), __ATOMIC_RELAXED);
     if ((entry & kPresent) == 0) return std::nullopt;
     if ((entry & kNoExecute) != 0 && (paging.efer & kEferNoExecuteEnable) == 0) return std::nullopt;
     result.writable &= (entry & kWritable) != 0;
@@ -94,10 +95,10 @@ absl::Status ReadVirtual(const GuestMemory& memory, const PagingState& paging, u
                          absl::Span<uint8_t> out) {
   const size_t done = ReadVirtualPrefix(memory, paging, va, out);
   if (done == out.size()) return absl::OkStatus();
-  return absl::NotFoundError(
-      absl::StrFormat("cannot read %d bytes of guest-virtual memory at %#x: %#x is not mapped to RAM "
-                      "(CR3 %#x)",
-                      out.size(), va, va + done, paging.cr3));
+  return absl::NotFoundError(absl::StrFormat(
+      "cannot read %d bytes of guest-virtual memory at %#x: %#x is not mapped to RAM "
+      "(CR3 %#x)",
+      out.size(), va, va + done, paging.cr3));
 }
 
 }  // namespace watchsnap

@@ -1,12 +1,11 @@
 // Guest-virtual addresses to guest-physical ones, by the guest's own page tables.
 //
-// 64-bit paging with 4 or 5 levels and pages of 4 KiB, 2 MiB or 1 GiB; with paging off, the identity.
-// 32-bit and PAE paging outside long mode are not translated.
-// Threads: any; the tables may change meanwhile, each entry is read once. TranslateVirtual and
-// ReadVirtualPrefix do not allocate or lock: usable while the guest is frozen and on the vCPU that
-// leads a freeze.
-// Guest input: tables are hostile. Every entry is bounds-checked, a walk is at most 5 reads.
-// Units: addresses and sizes in bytes. Source: Intel SDM vol. 3 §4.5.
+// 64-bit paging with 4 or 5 levels and pages of 4 KiB, 2 MiB or 1 GiB; with paging off, the
+// identity. 32-bit and PAE paging outside long mode are not translated. Threads: any; the tables
+// may change meanwhile, each entry is read once. TranslateVirtual and ReadVirtualPrefix do not
+// allocate or lock: usable while the guest is frozen and on the vCPU that leads a freeze. Guest
+// input: tables are hostile. Every entry is bounds-checked, a walk is at most 5 reads. Units:
+// addresses and sizes in bytes. Source: Intel SDM vol. 3 §4.5.
 #ifndef WATCHSNAP_VMM_X86_64_PAGE_WALK_H_
 #define WATCHSNAP_VMM_X86_64_PAGE_WALK_H_
 

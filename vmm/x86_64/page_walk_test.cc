@@ -6,8 +6,8 @@
 
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
-#include "vmm/x86_64/cpu_state.h"
 #include "vmm/x86_64/boot_layout.h"
+#include "vmm/x86_64/cpu_state.h"
 #include "vmm/x86_64/layout.h"
 
 namespace watchsnap {
@@ -106,9 +106,12 @@ TEST_F(PageWalk, ModesWithoutLongModePaging) {
 TEST_F(PageWalk, ReadsAcrossPagesThatLieApart) {
   Map(0x5000, 1, 0x30'0000 | kAll);
   Map(0x6000, 1, 0x20'0000 | kAll);
-  const std::string left = "left", right = "right";
-  ASSERT_TRUE(memory_->Write(0x30'0ffc, absl::MakeConstSpan(reinterpret_cast<const uint8_t*>("left"), 4)).ok());
-  ASSERT_TRUE(memory_->Write(0x20'0000, absl::MakeConstSpan(reinterpret_cast<const uint8_t*>("right"), 5)).ok());
+  ASSERT_TRUE(
+      memory_->Write(0x30'0ffc, absl::MakeConstSpan(reinterpret_cast<const uint8_t*>("left"), 4))
+          .ok());
+  ASSERT_TRUE(
+      memory_->Write(0x20'0000, absl::MakeConstSpan(reinterpret_cast<const uint8_t*>("right"), 5))
+          .ok());
   std::string out(9, '\0');
   const auto span = absl::MakeSpan(reinterpret_cast<uint8_t*>(out.data()), out.size());
   ASSERT_TRUE(ReadVirtual(*memory_, paging_, 0x5ffc, span).ok());
