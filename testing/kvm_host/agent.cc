@@ -1,5 +1,6 @@
-// The init process of the emulated KVM host: loads the modules, mounts the outer machine's file tree, runs one command in it, and
-// hands its output, exit code and signals through. Linked statically, the only program of the initramfs. See protocol.h.
+// The init process of the emulated KVM host: loads the modules, mounts the outer machine's file
+// tree, runs one command in it, and hands its output, exit code and signals through. Linked
+// statically, the only program of the initramfs. See protocol.h.
 
 #include <dirent.h>
 #include <errno.h>
@@ -61,7 +62,8 @@ void Tell(FrameType type, const std::string& payload) {
 
 [[noreturn]] void PowerOff() {
   sync();
-  // The launcher ends the machine as soon as it has the answer; this is for the case that it is gone.
+  // The launcher ends the machine as soon as it has the answer; this is for the case that it is
+  // gone.
   sleep(5);
   reboot(RB_POWER_OFF);
   _exit(1);
@@ -144,16 +146,25 @@ Job ReadJob() {
     if (field.empty()) return job;
     const std::string value = field.substr(1);
     switch (field[0]) {
-      case kArgument: job.arguments.push_back(value); break;
-      case kEnvironment: job.environment.push_back(value); break;
-      case kWritableDir: job.writable.push_back(value); break;
-      case kWorkingDir: job.working_dir = value; break;
+      case kArgument:
+        job.arguments.push_back(value);
+        break;
+      case kEnvironment:
+        job.environment.push_back(value);
+        break;
+      case kWritableDir:
+        job.writable.push_back(value);
+        break;
+      case kWorkingDir:
+        job.working_dir = value;
+        break;
     }
     field.clear();
   }
 }
 
-// Makes a folder of the outer tree writable; what is written there is seen only in here and is gone afterwards.
+// Makes a folder of the outer tree writable; what is written there is seen only in here and is gone
+// afterwards.
 void MountScratch(const std::string& path) {
   const std::string lower = "/host" + path;
   struct stat info;
@@ -241,7 +252,8 @@ void Relay(int from, FrameType type) {
   }
 }
 
-// Waits for the command while handing signals on; reaps what it leaves behind. Returns its exit code as a shell would.
+// Waits for the command while handing signals on; reaps what it leaves behind. Returns its exit
+// code as a shell would.
 int WaitFor(pid_t command, int child_signals) {
   bool listen = true;
   for (;;) {

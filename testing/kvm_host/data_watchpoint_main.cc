@@ -1,5 +1,5 @@
-// A guest of a few instructions on /dev/kvm stores to a word that a debug register watches. Passes where each store is delivered; on a
-// host that accepts the watch and never delivers it, fails.
+// A guest of a few instructions on /dev/kvm stores to a word that a debug register watches. Passes
+// where each store is delivered; on a host that accepts the watch and never delivers it, fails.
 
 #include <errno.h>
 #include <fcntl.h>
@@ -24,8 +24,22 @@ constexpr uint64_t kCode = 0x10000, kWatched = 0x20000;
 constexpr int kSlot = 1;
 
 // movabs $kWatched, %rdi; again: incl (%rdi); out %al, $0x10; jmp again
-constexpr uint8_t kGuest[] = {0x48, 0xbf, kWatched & 0xff, (kWatched >> 8) & 0xff, kWatched >> 16, 0, 0, 0, 0, 0,
-                              0xff, 0x07, 0xe6, 0x10, 0xeb, 0xfa};
+constexpr uint8_t kGuest[] = {0x48,
+                              0xbf,
+                              kWatched & 0xff,
+                              (kWatched >> 8) & 0xff,
+                              kWatched >> 16,
+                              0,
+                              0,
+                              0,
+                              0,
+                              0,
+                              0xff,
+                              0x07,
+                              0xe6,
+                              0x10,
+                              0xeb,
+                              0xfa};
 constexpr uint64_t kAfterStore = kCode + 12;
 
 class DataWatchpointTest : public ::testing::Test {
@@ -61,7 +75,7 @@ class DataWatchpointTest : public ::testing::Test {
     ASSERT_EQ(ioctl(vcpu_, KVM_GET_SREGS, &sregs), 0);
     sregs.cr0 = 0x80000011;  // PG, ET, PE
     sregs.cr3 = kPml4;
-    sregs.cr4 = 0x20;  // PAE
+    sregs.cr4 = 0x20;    // PAE
     sregs.efer = 0x500;  // LMA, LME
     kvm_segment code = {};
     code.limit = 0xffffffff;

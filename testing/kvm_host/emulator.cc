@@ -27,8 +27,7 @@ namespace {
 std::string Escaped(const std::string& path) { return absl::StrReplaceAll(path, {{",", ",,"}}); }
 
 std::string KernelArguments() {
-  std::string arguments =
-      "console=ttyS0 loglevel=5 panic=-1 tsc=reliable mitigations=off nokaslr";
+  std::string arguments = "console=ttyS0 loglevel=5 panic=-1 tsc=reliable mitigations=off nokaslr";
   if (const int64_t khz = MeasureTscKhz(); khz > 0) {
     absl::StrAppend(&arguments, " tsc_early_khz=", khz);
   }
@@ -50,23 +49,49 @@ void AddShare(std::vector<std::string>& command, const std::string& tag, const s
 std::vector<std::string> EmulatorCommand(const Parts& parts, const EmulatorOptions& options,
                                          int port_fd) {
   const std::string lib = parts.qemu_dir + "/lib";
+  // clang-format off: an option and its value a line.
   std::vector<std::string> command = {
       // Its own dynamic linker and libraries: the machine's may be older, or other.
-      lib + "/ld.so", "--library-path", lib, parts.qemu_dir + "/bin/qemu-system-x86_64",
-      "-L", parts.qemu_dir + "/share",
+      lib + "/ld.so",
+      "--library-path",
+      lib,
+      parts.qemu_dir + "/bin/qemu-system-x86_64",
+      "-L",
+      parts.qemu_dir + "/share",
       // microvm: with a PC's firmware the machine takes 30 s to start.
-      "-M", "microvm,acpi=on,rtc=on,pic=on,pit=on",
-      "-accel", "tcg,thread=multi,tb-size=1024",
+      "-M",
+      "microvm,acpi=on,rtc=on,pic=on,pit=on",
+      "-accel",
+      "tcg,thread=multi,tb-size=1024",
       // "max" has SVM; without erms and fsrm, because QEMU runs rep movsb byte by byte.
-      "-cpu", "max,-erms,-fsrm",
-      "-smp", absl::StrCat(options.cpus), "-m", absl::StrCat(options.memory_mb),
-      "-nodefaults", "-display", "none", "-serial", "stdio", "-no-reboot", "-nic", "none",
-      "-kernel", parts.kernel, "-initrd", parts.initramfs,
-      "-append", KernelArguments(),
-      "-device", "virtio-serial-device",
-      "-chardev", absl::StrCat("socket,id=port,fd=", port_fd),
-      "-device", absl::StrCat("virtserialport,chardev=port,name=", kPortName),
+      "-cpu",
+      "max,-erms,-fsrm",
+      "-smp",
+      absl::StrCat(options.cpus),
+      "-m",
+      absl::StrCat(options.memory_mb),
+      "-nodefaults",
+      "-display",
+      "none",
+      "-serial",
+      "stdio",
+      "-no-reboot",
+      "-nic",
+      "none",
+      "-kernel",
+      parts.kernel,
+      "-initrd",
+      parts.initramfs,
+      "-append",
+      KernelArguments(),
+      "-device",
+      "virtio-serial-device",
+      "-chardev",
+      absl::StrCat("socket,id=port,fd=", port_fd),
+      "-device",
+      absl::StrCat("virtserialport,chardev=port,name=", kPortName),
   };
+  // clang-format on
   AddShare(command, kRootTag, "/", false);
   for (size_t i = 0; i < options.writable.size(); ++i) {
     AddShare(command, absl::StrCat(kWritableTag, i), options.writable[i], true);

@@ -1,6 +1,7 @@
 // The QEMU process of the emulated KVM host.
 //
-// Threads: none of its own; one thread uses an object. The process dies with the thread that started it.
+// Threads: none of its own; one thread uses an object. The process dies with the thread that
+// started it.
 #ifndef WATCHSNAP_TESTING_KVM_HOST_EMULATOR_H_
 #define WATCHSNAP_TESTING_KVM_HOST_EMULATOR_H_
 

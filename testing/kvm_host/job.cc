@@ -27,14 +27,15 @@ bool IsPassedIn(std::string_view name) {
                                  "XML_OUTPUT_FILE", "JAVA_RUNFILES", "PYTHON_RUNFILES"}) {
     if (name == exact) return true;
   }
-  for (std::string_view prefix :
-       {"LC_", "TEST_", "TESTBRIDGE_", "RUNFILES_", "GTEST_", "BUILD_", "BENCHMARK_", "WATCHSNAP_"}) {
+  for (std::string_view prefix : {"LC_", "TEST_", "TESTBRIDGE_", "RUNFILES_", "GTEST_", "BUILD_",
+                                  "BENCHMARK_", "WATCHSNAP_"}) {
     if (absl::StartsWith(name, prefix)) return true;
   }
   return absl::EndsWith(name, "SAN_OPTIONS");
 }
 
-// The variables by which Bazel tells a test where to write, and whether they name a file or a folder.
+// The variables by which Bazel tells a test where to write, and whether they name a file or a
+// folder.
 constexpr std::pair<const char*, bool> kOutputVariables[] = {
     {"TEST_TMPDIR", false},
     {"TEST_UNDECLARED_OUTPUTS_DIR", false},

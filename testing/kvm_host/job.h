@@ -13,14 +13,16 @@ namespace watchsnap::kvm_host {
 struct Job {
   std::vector<std::string> arguments;
   std::vector<std::string> environment;
-  std::vector<std::string> writable;  // absolute, without symlinks, outer folders before those in them
+  std::vector<std::string>
+      writable;  // absolute, without symlinks, outer folders before those in them
   std::string working_dir;
 
   // As protocol.h has it.
   std::string Serialize() const;
 };
 
-// Checks the options and completes them from this process's environment, which is passed as `environment` (as in environ).
+// Checks the options and completes them from this process's environment, which is passed as
+// `environment` (as in environ).
 absl::StatusOr<Job> MakeJob(const KvmHostOptions& options, const char* const* environment);
 
 }  // namespace watchsnap::kvm_host

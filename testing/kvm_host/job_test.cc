@@ -29,22 +29,32 @@ std::string MakeDir(const std::string& name) {
 }
 
 TEST(JobTest, PassesInWhatTestsNeedAndNoMore) {
-  const char* environment[] = {"TEST_SHARD_INDEX=3", "GTEST_FILTER=A.*", "TSAN_OPTIONS=x=1", "SECRET=s",
-                               "RUNFILES_DIR=/r",    "WATCHSNAP_X=",     nullptr};
-  const auto job = MakeJob({.argv = {"true"}, .env = {"MORE=a=b", "GTEST_FILTER=B.*"}}, environment);
+  const char* environment[] = {"TEST_SHARD_INDEX=3",
+                               "GTEST_FILTER=A.*",
+                               "TSAN_OPTIONS=x=1",
+                               "SECRET=s",
+                               "RUNFILES_DIR=/r",
+                               "WATCHSNAP_X=",
+                               nullptr};
+  const auto job =
+      MakeJob({.argv = {"true"}, .env = {"MORE=a=b", "GTEST_FILTER=B.*"}}, environment);
   ASSERT_TRUE(job.ok()) << job.status();
-  EXPECT_THAT(job->environment,
-              IsSupersetOf({"TEST_SHARD_INDEX=3", "GTEST_FILTER=B.*", "TSAN_OPTIONS=x=1", "RUNFILES_DIR=/r",
-                            "WATCHSNAP_X=", "MORE=a=b", "WATCHSNAP_INSIDE_KVM_HOST=1"}));
+  EXPECT_THAT(
+      job->environment,
+      IsSupersetOf({"TEST_SHARD_INDEX=3", "GTEST_FILTER=B.*", "TSAN_OPTIONS=x=1", "RUNFILES_DIR=/r",
+                    "WATCHSNAP_X=", "MORE=a=b", "WATCHSNAP_INSIDE_KVM_HOST=1"}));
   EXPECT_THAT(job->environment, Not(Contains("SECRET=s")));
   EXPECT_THAT(job->environment, Not(Contains("GTEST_FILTER=A.*")));
 }
 
 TEST(JobTest, WritableFoldersAreRealAndNotNested) {
-  const std::string outer = MakeDir("outer"), inner = MakeDir("outer/inner"), other = MakeDir("outer2");
+  const std::string outer = MakeDir("outer"), inner = MakeDir("outer/inner"),
+                    other = MakeDir("outer2");
   const std::string xml = "XML_OUTPUT_FILE=" + other + "/test.xml", tmp = "TEST_TMPDIR=" + inner;
-  const char* environment[] = {xml.c_str(), tmp.c_str(), "TEST_UNDECLARED_OUTPUTS_DIR=/not/there", nullptr};
-  const auto job = MakeJob({.argv = {"true"}, .writable = {inner, outer + "/../outer"}}, environment);
+  const char* environment[] = {xml.c_str(), tmp.c_str(), "TEST_UNDECLARED_OUTPUTS_DIR=/not/there",
+                               nullptr};
+  const auto job =
+      MakeJob({.argv = {"true"}, .writable = {inner, outer + "/../outer"}}, environment);
   ASSERT_TRUE(job.ok()) << job.status();
   EXPECT_THAT(job->writable, ElementsAre(outer, other));
 }
@@ -64,13 +74,15 @@ TEST(JobTest, RefusesWhatMakesNoSense) {
   EXPECT_THAT(message({}), HasSubstr("no command"));
   EXPECT_THAT(message({.argv = {"x"}, .cpus = 0}), HasSubstr("1 to 16 CPUs, not 0"));
   EXPECT_THAT(message({.argv = {"x"}, .memory_mb = 1}), HasSubstr("not 1"));
-  EXPECT_THAT(message({.argv = {"x"}, .writable = {"/not/there"}}), HasSubstr("/not/there is not there"));
+  EXPECT_THAT(message({.argv = {"x"}, .writable = {"/not/there"}}),
+              HasSubstr("/not/there is not there"));
   EXPECT_THAT(message({.argv = {"x"}, .env = {"NAME"}}), HasSubstr("\"NAME\""));
   EXPECT_THAT(message({.argv = {"x"}, .working_dir = "/not/there"}), HasSubstr("/not/there"));
 }
 
 TEST(JobTest, Serialized) {
-  const Job job = {.arguments = {"a", ""}, .environment = {"N=V"}, .writable = {"/w"}, .working_dir = "/d"};
+  const Job job = {
+      .arguments = {"a", ""}, .environment = {"N=V"}, .writable = {"/w"}, .working_dir = "/d"};
   const char wire[] = "aa\0a\0eN=V\0w/w\0c/d\0";  // and the empty string at its end
   EXPECT_EQ(job.Serialize(), std::string(wire, sizeof(wire)));
 }

@@ -180,7 +180,8 @@ class Session {
     size_t at = 0;
     while (input_.size() - at >= kvm_host::kFrameHeaderSize) {
       uint32_t size = 0;
-      for (int i = 0; i < 4; ++i) size |= uint32_t{static_cast<uint8_t>(input_[at + 1 + i])} << (8 * i);
+      for (int i = 0; i < 4; ++i)
+        size |= uint32_t{static_cast<uint8_t>(input_[at + 1 + i])} << (8 * i);
       if (input_.size() - at - kvm_host::kFrameHeaderSize < size) break;
       const FrameType type = static_cast<FrameType>(input_[at]);
       const std::string_view payload(&input_[at + kvm_host::kFrameHeaderSize], size);
@@ -204,7 +205,8 @@ class Session {
         return absl::OkStatus();
       case kvm_host::kStdout:
       case kvm_host::kStderr:
-        // A reader that has gone away is the command's to notice, not ours: it ends when it wants to.
+        // A reader that has gone away is the command's to notice, not ours: it ends when it wants
+        // to.
         WriteAll(type == kvm_host::kStdout ? 1 : 2, payload);
         return absl::OkStatus();
       case kvm_host::kError:

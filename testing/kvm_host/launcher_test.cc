@@ -88,8 +88,8 @@ TEST(LauncherTest, SignalsReachTheCommand) {
     kill(self, SIGINT);
     _exit(0);
   }
-  const auto code = RunInKvmHost(
-      Shell("trap 'exit 7' INT; touch $OUT/ready; while :; do sleep 0.1; done"));
+  const auto code =
+      RunInKvmHost(Shell("trap 'exit 7' INT; touch $OUT/ready; while :; do sleep 0.1; done"));
   kill(killer, SIGKILL);
   ASSERT_TRUE(code.ok()) << code.status();
   EXPECT_EQ(*code, 7);

@@ -14,9 +14,10 @@ struct KvmHostOptions {
   int cpus = 2;                   // 1 to 16
   int memory_mb = 4000;           // 512 to 65536; taken as it is used
   absl::Duration timeout = absl::InfiniteDuration();  // from the command's start on
-  std::vector<std::string> writable;  // existing folders the command may write; launcher.h names others
-  std::vector<std::string> env;       // NAME=VALUE, before those of this process that are passed in
-  std::string working_dir;            // empty: this process's
+  std::vector<std::string>
+      writable;                  // existing folders the command may write; launcher.h names others
+  std::vector<std::string> env;  // NAME=VALUE, before those of this process that are passed in
+  std::string working_dir;       // empty: this process's
 };
 
 }  // namespace watchsnap

@@ -51,7 +51,8 @@ std::string Absolute(const std::string& path) {
 absl::StatusOr<Parts> FindParts() {
   const std::vector<std::string> dirs = RunfilesDirs();
   for (const std::string& dir : dirs) {
-    const std::string qemu = absl::StrCat(dir, "/", kQemu), kernel = absl::StrCat(dir, "/", kKernel),
+    const std::string qemu = absl::StrCat(dir, "/", kQemu),
+                      kernel = absl::StrCat(dir, "/", kKernel),
                       initramfs = absl::StrCat(dir, "/", kInitramfs);
     if (access(qemu.c_str(), R_OK) != 0 || access(kernel.c_str(), R_OK) != 0 ||
         access(initramfs.c_str(), R_OK) != 0) {

@@ -14,7 +14,8 @@ struct Parts {
   std::string initramfs;  // with the agent
 };
 
-// Looks in the runfiles of this process: those that the environment names (a test), beside argv[0] and beside /proc/self/exe
+// Looks in the runfiles of this process: those that the environment names (a test), beside argv[0]
+// and beside /proc/self/exe
 // (`bazel run`, or the program called directly). NotFound names what was looked for and where.
 absl::StatusOr<Parts> FindParts();
 

@@ -1,4 +1,5 @@
-// Each library from elsewhere, called once: shows that its sources, overlay and link line fit together.
+// Each library from elsewhere, called once: shows that its sources, overlay and link line fit
+// together.
 
 #include <cstdint>
 #include <string>
@@ -18,13 +19,13 @@ namespace {
 
 TEST(LibrariesTest, ZydisDecodesAStore) {
   ZydisDecoder decoder;
-  ASSERT_TRUE(ZYAN_SUCCESS(
-      ZydisDecoderInit(&decoder, ZYDIS_MACHINE_MODE_LONG_64, ZYDIS_STACK_WIDTH_64)));
+  ASSERT_TRUE(
+      ZYAN_SUCCESS(ZydisDecoderInit(&decoder, ZYDIS_MACHINE_MODE_LONG_64, ZYDIS_STACK_WIDTH_64)));
   const uint8_t code[] = {0x48, 0x01, 0x05, 0x10, 0x20, 0x30, 0x00};  // add %rax, 0x302010(%rip)
   ZydisDecodedInstruction instruction;
   ZydisDecodedOperand operands[ZYDIS_MAX_OPERAND_COUNT];
-  ASSERT_TRUE(ZYAN_SUCCESS(
-      ZydisDecoderDecodeFull(&decoder, code, sizeof(code), &instruction, operands)));
+  ASSERT_TRUE(
+      ZYAN_SUCCESS(ZydisDecoderDecodeFull(&decoder, code, sizeof(code), &instruction, operands)));
   EXPECT_EQ(instruction.length, sizeof(code));
   EXPECT_EQ(instruction.mnemonic, ZYDIS_MNEMONIC_ADD);
   EXPECT_TRUE(operands[0].actions & ZYDIS_OPERAND_ACTION_MASK_WRITE);
