@@ -75,7 +75,7 @@ class DeviceHostFake : public DeviceHost {
   }
   // Waits until the loop has handled all that was signalled or posted before, and what that led to.
   void Settle() {
-    for (int round = 0; round < 4; ++round) {
+    for (int round = 0; round < 8; ++round) {
       absl::Notification done;
       loop_->Post([&done] { done.Notify(); });
       done.WaitForNotification();

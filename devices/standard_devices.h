@@ -25,15 +25,15 @@ namespace watchsnap {
 
 struct StandardDeviceOptions {
   // What the guest writes to hvc0; discarded if empty.
-  std::function<void(std::string_view)> console_sink;
+  std::function<void(std::string_view)> console_sink = nullptr;
   // What the guest writes to ttyS0, and earlyprintk; discarded if empty.
-  std::function<void(std::string_view)> uart_sink;
+  std::function<void(std::string_view)> uart_sink = nullptr;
   // Port 1 of the console. If null the guest has no such port, and finds so at once.
-  std::shared_ptr<ControlPort> control_port;
+  std::shared_ptr<ControlPort> control_port = nullptr;
   // Port 0, for input to hvc0; made if null. `console_sink`, if set, becomes its receiver.
-  std::shared_ptr<ConsolePort> console_port;
+  std::shared_ptr<ConsolePort> console_port = nullptr;
   // Further functions on the PCI bus, after the console and the rng.
-  std::vector<PciFunctionFactory> extra_pci;
+  std::vector<PciFunctionFactory> extra_pci = {};
 };
 
 std::vector<DeviceFactory> StandardDevices(StandardDeviceOptions options);
