@@ -10,6 +10,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/strings/escaping.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
@@ -24,6 +25,7 @@ namespace {
 
 // To HELLO: 5 s in an idle emulated host, several times that in a busy one.
 constexpr absl::Duration kBootTimeout = absl::Seconds(120);
+constexpr size_t kLongestProgressLine = 500;
 
 // A hold is in guest time, which stands still while the guest is frozen; and the host may be busy.
 absl::Duration GuestTimeout(absl::Duration hold) { return 3 * hold + absl::Seconds(60); }
@@ -102,7 +104,9 @@ ScenarioRun RunScenarioInGuest(const RegisteredScenario& scenario, const HostOpt
   };
   const absl::Time begin = absl::Now();
   config->on_progress = [begin](std::string_view text) {
-    printf("[%6.1f s] %s\n", absl::ToDoubleSeconds(absl::Now() - begin), std::string(text).c_str());
+    // It may quote bytes that the guest sent.
+    printf("[%6.1f s] %s\n", absl::ToDoubleSeconds(absl::Now() - begin),
+           absl::Utf8SafeCHexEscape(text.substr(0, kLongestProgressLine)).c_str());
     fflush(stdout);
   };
   return Judge(scenario, RunVmSession(*std::move(config)), files.console_log);

@@ -14,8 +14,31 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
+#include "absl/strings/strip.h"
+#include "absl/time/clock.h"
 
 namespace watchsnap {
+namespace {
+
+// Of each CPU, since boot.
+absl::StatusOr<std::vector<uint64_t>> TimerInterrupts() {
+  absl::StatusOr<std::string> interrupts = ReadGuestFile("/proc/interrupts");
+  if (!interrupts.ok()) return interrupts.status();
+  for (std::string_view line : absl::StrSplit(*interrupts, '\n')) {
+    line = absl::StripAsciiWhitespace(line);
+    if (!absl::ConsumePrefix(&line, "LOC:")) continue;
+    std::vector<uint64_t> counts;
+    for (std::string_view word : absl::StrSplit(line, ' ', absl::SkipEmpty())) {
+      uint64_t count = 0;
+      if (!absl::SimpleAtoi(word, &count)) break;
+      counts.push_back(count);
+    }
+    return counts;
+  }
+  return absl::NotFoundError("/proc/interrupts has no line LOC");
+}
+
+}  // namespace
 
 absl::StatusOr<std::string> ReadGuestFile(const std::string& path) {
   const int fd = open(path.c_str(), O_RDONLY | O_CLOEXEC);
@@ -50,6 +73,21 @@ absl::Status MakeProcesses(int count) {
     if (waitpid(child, &status, 0) != child) return absl::ErrnoToStatus(errno, "waitpid");
   }
   return absl::OkStatus();
+}
+
+absl::Status AwaitTimerInterrupts(uint64_t count, absl::Duration timeout) {
+  absl::StatusOr<std::vector<uint64_t>> begin = TimerInterrupts();
+  if (!begin.ok()) return begin.status();
+  for (const absl::Time deadline = absl::Now() + timeout; absl::Now() < deadline;) {
+    absl::SleepFor(absl::Milliseconds(100));
+    absl::StatusOr<std::vector<uint64_t>> now = TimerInterrupts();
+    if (!now.ok()) return now.status();
+    for (size_t cpu = 0; cpu < now->size() && cpu < begin->size(); ++cpu) {
+      if ((*now)[cpu] - (*begin)[cpu] >= count) return absl::OkStatus();
+    }
+  }
+  return absl::DeadlineExceededError(absl::StrCat(
+      "no CPU took ", count, " timer interrupts within ", absl::FormatDuration(timeout)));
 }
 
 absl::StatusOr<uint64_t> AddressInGuest(std::string_view symbol) {

@@ -10,6 +10,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/time/time.h"
 
 namespace watchsnap {
 
@@ -20,6 +21,10 @@ absl::Status WriteGuestFile(const std::string& path, std::string_view text);
 // Makes `count` processes, one after the other, each of which exits at once: writes to total_forks
 // and nr_threads.
 absl::Status MakeProcesses(int count);
+
+// Waits until one of the CPUs has taken `count` timer interrupts, at most `timeout`: a hold
+// measured in ticks, which a slow host delays and merges. /proc/interrupts, the line LOC.
+absl::Status AwaitTimerInterrupts(uint64_t count, absl::Duration timeout);
 
 // The run-time address of a symbol, from /proc/kallsyms: a source of its own, beside vmlinux and
 // the slide.

@@ -22,13 +22,18 @@ using ::testing::Eq;
 // What a linked kernel's addresses are multiples of, and so its slide (CONFIG_PHYSICAL_ALIGN).
 constexpr uint64_t kSlideUnit = 2 << 20;
 
+// Enough for 500 hits: not every timer interrupt is a tick, and another CPU may count some ticks.
+constexpr uint64_t kTicks = 1000;
+
 WATCH_SCENARIO(Jiffies) {
   absl::StatusOr<uint64_t> address = AddressInGuest("jiffies_64");
   if (!address.ok()) return address.status();
   absl::StatusOr<AssertResult> result =
       ExecuteSteps(ctx, {Step{.setup = {CgroupDef::Named("busy").Workers(1)},
-                              .ops = {Op::WatchSnapshot("jiffies_64", WatchOptions::Unlimited())},
-                              .hold = HoldSpec::Full()}});
+                              .ops = {Op::WatchSnapshot("jiffies_64", WatchOptions::Unlimited()),
+                                      Op::Run("hold for some ticks", [](ScenarioContext&) {
+                                        return AwaitTimerInterrupts(kTicks, absl::Seconds(50));
+                                      })}}});
   if (result.ok()) result->AddNote(absl::StrCat("address=0x", absl::Hex(*address)));
   return result;
 }

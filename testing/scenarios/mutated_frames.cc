@@ -41,7 +41,7 @@ std::string ValidFrame(uint32_t sequence) {
       break;
     case 1:
       message = SnapshotRequest{SnapshotRequestKind::kWatch,
-                                std::string(200, 'x'),
+                                std::string(50, 'x'),
                                 {.max_captures = 7, .max_frozen_permille = 3}};
       break;
     default:

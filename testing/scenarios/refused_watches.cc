@@ -17,7 +17,7 @@ namespace {
 using ::testing::IsEmpty;
 using ::testing::Not;
 
-Op MakeSomeProcesses() {
+[[maybe_unused]] Op MakeSomeProcesses() {
   return Op::Run("make processes", [](ScenarioContext&) { return MakeProcesses(3); });
 }
 
@@ -31,7 +31,7 @@ absl::StatusOr<AssertResult> ExpectRefusal(ScenarioContext& ctx, const std::stri
   return ExpectFailure(*result, reason);
 }
 
-void ExpectNothingOf(const VmResult& result, const char* symbol) {
+[[maybe_unused]] void ExpectNothingOf(const VmResult& result, const char* symbol) {
   EXPECT_THAT(HitsOf(result, symbol), IsEmpty());
   EXPECT_FALSE(result.watches.contains(symbol)) << symbol << " was refused, but is counted";
 }
