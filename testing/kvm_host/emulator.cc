@@ -49,47 +49,33 @@ void AddShare(std::vector<std::string>& command, const std::string& tag, const s
 std::vector<std::string> EmulatorCommand(const Parts& parts, const EmulatorOptions& options,
                                          int port_fd) {
   const std::string lib = parts.qemu_dir + "/lib";
-  // clang-format off: an option and its value a line.
+  // clang-format off
   std::vector<std::string> command = {
       // Its own dynamic linker and libraries: the machine's may be older, or other.
       lib + "/ld.so",
-      "--library-path",
-      lib,
+      "--library-path", lib,
       parts.qemu_dir + "/bin/qemu-system-x86_64",
-      "-L",
-      parts.qemu_dir + "/share",
+      "-L", parts.qemu_dir + "/share",
       // microvm: with a PC's firmware the machine takes 30 s to start.
-      "-M",
-      "microvm,acpi=on,rtc=on,pic=on,pit=on",
-      "-accel",
-      "tcg,thread=multi,tb-size=1024",
+      "-M", "microvm,acpi=on,rtc=on,pic=on,pit=on",
+      "-accel", "tcg,thread=multi,tb-size=1024",
       // "max" has SVM; without erms and fsrm, because QEMU runs rep movsb byte by byte.
-      "-cpu",
-      "max,-erms,-fsrm",
-      "-smp",
-      absl::StrCat(options.cpus),
-      "-m",
-      absl::StrCat(options.memory_mb),
+      "-cpu", "max,-erms,-fsrm",
+      "-smp", absl::StrCat(options.cpus),
+      "-m", absl::StrCat(options.memory_mb),
       "-nodefaults",
       "-display",
       "none",
-      "-serial",
-      "stdio",
+      "-serial", "stdio",
       "-no-reboot",
       "-nic",
       "none",
-      "-kernel",
-      parts.kernel,
-      "-initrd",
-      parts.initramfs,
-      "-append",
-      KernelArguments(),
-      "-device",
-      "virtio-serial-device",
-      "-chardev",
-      absl::StrCat("socket,id=port,fd=", port_fd),
-      "-device",
-      absl::StrCat("virtserialport,chardev=port,name=", kPortName),
+      "-kernel", parts.kernel,
+      "-initrd", parts.initramfs,
+      "-append", KernelArguments(),
+      "-device", "virtio-serial-device",
+      "-chardev", absl::StrCat("socket,id=port,fd=", port_fd),
+      "-device", absl::StrCat("virtserialport,chardev=port,name=", kPortName),
   };
   // clang-format on
   AddShare(command, kRootTag, "/", false);

@@ -8,8 +8,8 @@
 //
 //   if (!InsideKvmHost()) {
 //     KvmHostOptions options;
-//     options.argv = {"/proc/self/exe", …};  // or an absolute path: relative ones are relative to
-//     `working_dir` return RunInKvmHost(options);
+//     options.argv = {"/proc/self/exe", …};  // relative paths are relative to `working_dir`
+//     return RunInKvmHost(options);
 //   }
 //
 // Threads: call it from the main thread before others are started; it blocks until the command has
