@@ -48,7 +48,6 @@ struct WantedCapability {
 constexpr WantedCapability kWanted[] = {
     {KVM_CAP_USER_MEMORY, "KVM_CAP_USER_MEMORY", true, 0, "guest memory"},
     {KVM_CAP_IRQCHIP, "KVM_CAP_IRQCHIP", true, 0, "in-kernel interrupt controllers"},
-    {KVM_CAP_PIT2, "KVM_CAP_PIT2", true, 0, "the guest's timer"},
     {KVM_CAP_IRQ_ROUTING, "KVM_CAP_IRQ_ROUTING", true, 0, "interrupts of devices"},
     {KVM_CAP_IRQFD, "KVM_CAP_IRQFD", true, 0, "interrupts of devices"},
     {KVM_CAP_IOEVENTFD, "KVM_CAP_IOEVENTFD", true, 0, "doorbells of devices"},

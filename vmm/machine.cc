@@ -111,6 +111,12 @@ absl::Status Machine::Init(MachineConfig config) {
 }
 
 absl::Status Machine::LoadLinuxGuest(LinuxBoot boot) {
+  // The tables are hardware-reduced ACPI: there is no PIT to calibrate another timer against.
+  if (vm_->Capability(KVM_CAP_TSC_DEADLINE_TIMER) == 0) {
+    return absl::UnimplementedError(
+        "this host's KVM has no TSC-deadline timer (KVM_CAP_TSC_DEADLINE_TIMER), which a Linux guest needs "
+        "here; run it on another host, or in the emulated KVM host");
+  }
   boot.vcpus = vcpu_count();
   boot.topology = topology_;
   absl::StatusOr<BootEntry> entry = LoadLinux(*memory_, boot);

@@ -117,13 +117,6 @@ absl::StatusOr<std::unique_ptr<Vm>> Vm::Create(const std::string& kvm_path) {
   if (ioctl(vm->fd_, KVM_CREATE_IRQCHIP, 0) != 0) {
     return absl::ErrnoToStatus(errno, "KVM_CREATE_IRQCHIP: in-kernel interrupt controllers are needed");
   }
-  // A stock kernel calibrates timers against the PIT where nothing better is at hand; the port-0x61
-  // dummy keeps its speaker port quiet.
-  kvm_pit_config pit = {};
-  pit.flags = KVM_PIT_SPEAKER_DUMMY;
-  if (ioctl(vm->fd_, KVM_CREATE_PIT2, &pit) != 0) {
-    return absl::ErrnoToStatus(errno, "KVM_CREATE_PIT2");
-  }
   absl::MutexLock lock(&vm->mutex_);
   for (uint32_t pin = 0; pin < kIoApicPins; ++pin) {
     if (pin < 16) {
@@ -138,9 +131,8 @@ absl::StatusOr<std::unique_ptr<Vm>> Vm::Create(const std::string& kvm_path) {
     ioapic.gsi = pin;
     ioapic.type = KVM_IRQ_ROUTING_IRQCHIP;
     ioapic.u.irqchip.irqchip = KVM_IRQCHIP_IOAPIC;
-    // The PIT's interrupt 0 arrives at IOAPIC pin 2 (MADT interrupt source override).
-    ioapic.u.irqchip.pin = pin == 0 ? 2 : pin;
-    if (pin != 2) vm->routes_.push_back(ioapic);
+    ioapic.u.irqchip.pin = pin;
+    vm->routes_.push_back(ioapic);
   }
   vm->next_msi_gsi_ = kIoApicPins;
   absl::Status status = vm->CommitRoutes();

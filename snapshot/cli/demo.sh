@@ -12,9 +12,10 @@ for part in "$program" "$vmlinux" "$image"; do
 done
 cat <<'TEXT'
 watchsnap demo: boots the distribution's stock kernel on 2 vCPUs, with KASLR, and stops it at every
-write to jiffies_64 for 5 seconds. Each line below is one write: when, on which vCPU, from which value
-to which, which instruction of the kernel wrote it, and how long the guest stood still for it.
+write to jiffies_64 (the clock tick) and to total_forks for 5 seconds. Each line below is one write:
+when, on which vCPU, from which value to which, which instruction of the kernel wrote it, and how long
+the guest stood still for it.
 
 TEXT
 exec "$(readlink -f "$program")" run --vmlinux "$(readlink -f "$vmlinux")" --kernel "$(readlink -f "$image")" \
-  --cpus 2 --watch jiffies_64 --duration 5 --name demo --append quiet "$@"
+  --cpus 2 --watch jiffies_64,total_forks --duration 5 --name demo --append quiet "$@"
