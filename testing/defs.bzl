@@ -77,7 +77,8 @@ def watch_scenario_test(
     """A test that boots a guest for each WATCH_SCENARIO of its sources and then runs its POST_VM.
 
     It runs on this machine's /dev/kvm if that delivers hardware watchpoints, else in the emulated KVM host, and says which. The built
-    program can be run by hand without arguments; --help and a wrong argument list what there is.
+    program can be run by hand without arguments; a wrong one lists what there is. It is linked statically, because it is also the
+    guest's first process: it has no name resolution, and no sanitizer (--build_tag_filters=-scenario leaves these targets out).
 
     Args:
       name: of the test.
@@ -94,7 +95,7 @@ def watch_scenario_test(
       topology: not supported yet.
       scheduler: not supported yet.
       expect_scheduler_error: not supported yet.
-      tags: as of every test; "cpu:2" is added.
+      tags: as of every test; "cpu:2" and "scenario" are added.
       size: as of every test.
       data: as of every test.
       **kwargs: as of every cc_test.
@@ -132,7 +133,10 @@ def watch_scenario_test(
         linkopts = ["-static"],
         linkstatic = True,
         size = size,
-        tags = tags + ["cpu:2"],
+        tags = tags + [
+            "cpu:2",
+            "scenario",
+        ],
         deps = deps + [
             "@watchsnap//testing:scenario",
             "@watchsnap//testing/scenario:host_options",
