@@ -11,7 +11,7 @@ namespace watchsnap {
 namespace {
 
 constexpr uint64_t kEntrySize = 16;
-constexpr uint64_t kAddressLow = 0, kAddressHigh = 4, kData = 8, kControl = 12;
+constexpr uint64_t kAddressLow = 0, kAddressHigh = 4, kData = 8;  // at 12, the control word
 constexpr uint32_t kControlMasked = 1;
 
 }  // namespace
