@@ -7,6 +7,7 @@
 #include <string>
 #include <string_view>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 
 namespace watchsnap {
@@ -29,7 +30,7 @@ inline std::string CapExceededMessage(std::string_view symbol, size_t cap = kMax
       what, "; symbol '", symbol,
       "' is not watched. Watch it in a scenario of its own, drop one of the others, "
       "take it along in timed captures by Op::Snapshot, or choose a debug plugin with "
-      "more watches (debug_plugin = \"page_watch\")");
+      "more watches (`watchsnap doctor` lists the plugins)");
 }
 
 inline std::string DuplicateWatchMessage(std::string_view symbol) {
@@ -55,8 +56,11 @@ inline std::string EmptySymbolMessage() {
   return "Op::WatchSnapshot: the symbol is empty; give the name that `nm vmlinux` prints";
 }
 
-// `reason` is the callback's own message, whole.
+// `reason` is the callback's own message, whole; one that names the symbol first needs no more.
 inline std::string WatchRefusedMessage(std::string_view symbol, std::string_view reason) {
+  if (absl::StartsWith(reason, absl::StrCat("symbol '", symbol, "'"))) {
+    return absl::StrCat("Op::WatchSnapshot: ", reason);
+  }
   return absl::StrCat("Op::WatchSnapshot: symbol '", symbol, "' cannot be watched: ", reason);
 }
 

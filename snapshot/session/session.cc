@@ -7,6 +7,7 @@
 
 #include "absl/log/log.h"
 #include "absl/strings/escaping.h"
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/time/clock.h"
@@ -271,7 +272,8 @@ absl::Status Session::ArmSymbol(std::string_view name) {
 
 bool Session::GuestPanicked() {
   absl::MutexLock lock(&mutex_);
-  if (kernel_ == nullptr) return false;
+  // Before the kernel was identified there is only its word for it.
+  if (kernel_ == nullptr) return absl::StrContains(console_, "Kernel panic - not syncing");
   absl::StatusOr<uint32_t> cpu = kernel_->ReadU32("panic_cpu");
   return cpu.ok() && *cpu != kPanicCpuInvalid;
 }
