@@ -32,12 +32,14 @@ TEST(FrozenBudgetTest, OverAnySecondOfALongStormTheShareHolds) {
     pauses[ms] = kMs / 2;
   }
   int64_t window = 0;
+  int64_t total = 0;
   for (int64_t ms = 0; ms < 10'000; ++ms) {
     window += pauses[ms];
+    total += pauses[ms];
     if (ms >= 950) window -= pauses[ms - 950];
     EXPECT_LE(window, 100 * kMs) << "at " << ms << " ms";
   }
-  EXPECT_GT(window, 90 * kMs);
+  EXPECT_GT(total, 900 * kMs) << "the allowance is hardly used";
 }
 
 TEST(FrozenBudgetTest, AThousandPermilleIsNoLimit) {
