@@ -10,7 +10,7 @@ namespace watchsnap {
 std::string FormatFrame(const StackFrame& frame, const KernelSymbols& symbols, uint64_t slide) {
   const std::optional<TextSymbol> symbol = symbols.Symbolize(frame.lookup_pc() - slide);
   if (!symbol.has_value()) return absl::StrFormat("%#x", frame.pc);
-  return absl::StrFormat("%s+%#x", symbol->name, frame.pc - slide - symbol->address);
+  return absl::StrFormat("%s+0x%x", symbol->name, frame.pc - slide - symbol->address);
 }
 
 std::string FormatStack(const UnwoundStack& stack, const KernelSymbols& symbols, uint64_t slide) {

@@ -49,6 +49,8 @@ struct StackFrame {
   uint64_t pc = 0;
   uint64_t sp = 0;  // the stack pointer of this function, at pc
   FrameKind kind = FrameKind::kInnermost;
+  // Of kInterrupted: where its registers were saved (x86_64: struct pt_regs); 0 where not all of them were.
+  uint64_t saved_registers = 0;
 
   // The address to ask symbols and line tables about: inside the call, not behind it.
   uint64_t lookup_pc() const { return kind == FrameKind::kCaller ? pc - 1 : pc; }

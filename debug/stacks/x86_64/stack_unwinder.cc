@@ -65,13 +65,14 @@ class Walk {
                          .r13 = input.registers.r13}),
         visited_(sp_) {}
 
-  StackFrame frame() const { return {.pc = pc_, .sp = sp_, .kind = kind_}; }
+  StackFrame frame() const { return {.pc = pc_, .sp = sp_, .kind = kind_, .saved_registers = saved_registers_}; }
 
   // Goes to the caller by `entry`; false at the end of the stack, with `out` told which.
   bool Step(const OrcEntry& entry, UnwoundStack& out) {
     uint64_t previous_sp = 0;
     if (!FindPreviousSp(entry, previous_sp, out)) return false;
     const uint64_t old_bp = bp_;
+    saved_registers_ = 0;
     switch (entry.type) {
       case OrcType::kCall:
         if (!ReadWords(previous_sp - 8, absl::MakeSpan(&pc_, 1), out)) return false;
@@ -164,6 +165,7 @@ class Walk {
                        .r10 = regs[kPtRegsR10],
                        .r13 = regs[kPtRegsR13]};
     bp_ = regs[kPtRegsBp];
+    saved_registers_ = at;
     return Leave(absl::MakeConstSpan(regs).subspan(kPtRegsIret), out);
   }
 
@@ -193,6 +195,7 @@ class Walk {
   uint64_t sp_;
   uint64_t bp_;
   FrameKind kind_ = FrameKind::kInnermost;
+  uint64_t saved_registers_ = 0;
   std::optional<Scratch> scratch_;
   VisitedStacks visited_;
 };
