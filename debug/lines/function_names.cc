@@ -1,5 +1,6 @@
 #include "debug/lines/function_names.h"
 
+#include <string>
 #include <utility>
 
 #include "dwarf.h"
@@ -33,12 +34,17 @@ FunctionNames::FunctionNames(const DwarfSections& sections, const UnitIndex& ind
   units_.push_back({.unit = unit, .handle = &handle});
 }
 
-std::optional<std::string> FunctionNames::Of(Dwarf_Die die) { return NameOf(units_[0], die, 0); }
+std::optional<UnitLines::Name> FunctionNames::Of(Dwarf_Die die) { return NameOf(units_[0], die, 0); }
 
-std::optional<std::string> FunctionNames::NameOf(Unit& unit, Dwarf_Die die, int hops) {
+std::optional<UnitLines::Name> FunctionNames::NameOf(Unit& unit, Dwarf_Die die, int hops) {
   DwarfHandle& dwarf = *unit.handle;
-  std::optional<std::string> own = StringOf(dwarf, die, DW_AT_name);
-  if (own.has_value() || hops == kMaxHops) return own;
+  std::optional<std::string> name = StringOf(dwarf, die, DW_AT_name);
+  if (name.has_value()) {
+    return UnitLines::Name{
+        .name = *std::move(name),
+        .linkage_name = StringOf(dwarf, die, DW_AT_linkage_name).value_or("")};
+  }
+  if (hops == kMaxHops) return std::nullopt;
   for (Dwarf_Half attribute : {DW_AT_abstract_origin, DW_AT_specification}) {
     Dwarf_Attribute attr = nullptr;
     if (!dwarf.Ok(dwarf_attr(die, attribute, &attr, dwarf.error()))) continue;
@@ -51,14 +57,15 @@ std::optional<std::string> FunctionNames::NameOf(Unit& unit, Dwarf_Die die, int 
                         dwarf.Ok(dwarf_global_formref_b(attr, &offset, &is_info, dwarf.error()));
     dwarf_dealloc_attribute(attr);
     // All but ref_addr count from the unit's header, and the unit is at 0 for libdwarf.
-    if (refers) return NameAt(form == DW_FORM_ref_addr ? offset : unit.unit.offset + offset, hops + 1);
+    if (!refers) continue;
+    return NameAt(form == DW_FORM_ref_addr ? offset : unit.unit.offset + offset, hops + 1);
   }
   return std::nullopt;
 }
 
-std::optional<std::string> FunctionNames::NameAt(uint64_t offset, int hops) {
+std::optional<UnitLines::Name> FunctionNames::NameAt(uint64_t offset, int hops) {
   if (const auto known = known_.find(offset); known != known_.end()) return known->second;
-  std::optional<std::string> name;
+  std::optional<UnitLines::Name> name;
   if (Unit* unit = UnitHolding(offset); unit != nullptr) {
     DwarfHandle& dwarf = *unit->handle;
     Dwarf_Die die = nullptr;

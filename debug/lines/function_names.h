@@ -9,13 +9,13 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
-#include <string>
 #include <vector>
 
 #include "absl/container/flat_hash_map.h"
 #include "debug/lines/dwarf_handle.h"
 #include "debug/lines/dwarf_sections.h"
 #include "debug/lines/unit_index.h"
+#include "debug/lines/unit_lines.h"
 #include "libdwarf.h"
 
 namespace watchsnap {
@@ -26,7 +26,7 @@ class FunctionNames {
                 DwarfHandle& handle);
 
   // The name of `die` of the unit given; nullopt where none can be found.
-  std::optional<std::string> Of(Dwarf_Die die);
+  std::optional<UnitLines::Name> Of(Dwarf_Die die);
 
  private:
   struct Unit {
@@ -35,15 +35,15 @@ class FunctionNames {
     std::unique_ptr<DwarfHandle> owned;  // of other units
   };
 
-  std::optional<std::string> NameOf(Unit& unit, Dwarf_Die die, int hops);
+  std::optional<UnitLines::Name> NameOf(Unit& unit, Dwarf_Die die, int hops);
   // `offset` counts from the start of .debug_info.
-  std::optional<std::string> NameAt(uint64_t offset, int hops);
+  std::optional<UnitLines::Name> NameAt(uint64_t offset, int hops);
   Unit* UnitHolding(uint64_t offset);
 
   const DwarfSections& sections_;
   const UnitIndex& index_;
   std::vector<Unit> units_;  // [0] is the one given
-  absl::flat_hash_map<uint64_t, std::optional<std::string>> known_;
+  absl::flat_hash_map<uint64_t, std::optional<UnitLines::Name>> known_;
 };
 
 }  // namespace watchsnap

@@ -30,25 +30,17 @@ std::string BuildDirectory(DwarfHandle& dwarf, Dwarf_Die unit_die) {
 }
 
 void Append(std::string& path, std::string_view part) {
-  if (!path.empty() && path.back() != '/') path += '/';
+  if (!path.empty()) path += '/';  // addr2line adds it whatever is there
   path.append(part);
 }
 
-// How much of `path` is `directory` and what follows without meaning ("/", "./").
+// How much of `path` is `directory` and the slashes after it.
 size_t PrefixLength(std::string_view path, std::string_view directory) {
   while (absl::EndsWith(directory, "/")) directory.remove_suffix(1);
   if (directory.empty() || !absl::StartsWith(path, directory)) return 0;
   size_t length = directory.size();
   if (length >= path.size() || path[length] != '/') return 0;
-  while (length < path.size()) {
-    if (path[length] == '/') {
-      ++length;
-    } else if (path.substr(length, 2) == "./") {
-      length += 2;
-    } else {
-      break;
-    }
-  }
+  while (length < path.size() && path[length] == '/') ++length;
   return length;
 }
 
@@ -123,14 +115,19 @@ absl::Status ReadLineTable(const DwarfSections& sections, DwarfHandle& dwarf, Dw
   for (Dwarf_Signed i = 0; i < count; ++i) {
     Dwarf_Addr address = 0;
     Dwarf_Unsigned file = 0, line = 0, column = 0;
-    Dwarf_Bool ends = false;
+    Dwarf_Unsigned isa = 0, discriminator = 0;
+    Dwarf_Bool ends = false, prologue_end = false, epilogue_begin = false;
     if (!dwarf.Ok(dwarf_lineaddr(rows[i], &address, dwarf.error())) ||
         !dwarf.Ok(dwarf_line_srcfileno(rows[i], &file, dwarf.error())) ||
         !dwarf.Ok(dwarf_lineno(rows[i], &line, dwarf.error())) ||
         !dwarf.Ok(dwarf_lineoff_b(rows[i], &column, dwarf.error())) ||
-        !dwarf.Ok(dwarf_lineendsequence(rows[i], &ends, dwarf.error()))) {
+        !dwarf.Ok(dwarf_lineendsequence(rows[i], &ends, dwarf.error())) ||
+        !dwarf.Ok(dwarf_prologue_end_etc(rows[i], &prologue_end, &epilogue_begin, &isa,
+                                         &discriminator, dwarf.error()))) {
       continue;
     }
+    // libdwarf 0.11 says of each row that begins an epilogue that it ends the sequence too.
+    if (epilogue_begin) ends = false;
     if (!ends) {
       const UnitLines::Row row = {.address = address,
                                   .file = static_cast<uint32_t>(file),

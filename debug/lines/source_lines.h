@@ -42,7 +42,7 @@
 namespace watchsnap {
 
 struct SourceLinesOptions {
-  size_t cache_bytes = size_t{32} << 20;  // of decoded units; the latest is kept in any case
+  size_t cache_bytes = size_t{16} << 20;  // of decoded units; the latest is kept in any case
 };
 
 struct SourceLinesStats {

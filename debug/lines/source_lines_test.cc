@@ -8,12 +8,12 @@
 #include <random>
 #include <string>
 #include <string_view>
+#include <tuple>
 #include <utility>
 #include <vector>
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
-#include "absl/strings/strip.h"
 #include "debug/symbols/kernel_symbols.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
@@ -54,6 +54,7 @@ void ExpectFrame(const SourceFrame& frame, std::string_view function, std::strin
   EXPECT_EQ(frame.function, function);
   EXPECT_EQ(frame.KernelPath(), absl::StrCat("debug/lines/testdata/", file));
   EXPECT_TRUE(absl::EndsWith(frame.file, frame.KernelPath())) << frame.file;
+  EXPECT_EQ(frame.linkage_name, "");
   EXPECT_EQ(frame.line, line);
 }
 
@@ -165,6 +166,22 @@ TEST(SourceLinesTest, ANameInAnotherUnit) {
   EXPECT_EQ((*plain)[0].KernelPath(), "");
 }
 
+TEST(SourceLinesTest, CodeGoesOnAfterAnEpilogue) {
+  const std::string path = Data("epilogue.elf");
+  const auto lines = SourceLines::Open(path);
+  ASSERT_TRUE(lines.ok()) << lines.status();
+  for (const auto& [symbol, offset, line] :
+       {std::tuple{"_start", 0, 9u}, {"mark_epilogue", 0, 11u}, {"mark_epilogue", 1, 11u},
+        {"mark_after", 0, 16u}}) {
+    const auto frames = (*lines)->Find(AddressOf(path, symbol) + offset);
+    ASSERT_TRUE(frames.ok()) << frames.status();
+    ASSERT_EQ(frames->size(), 1u);
+    EXPECT_EQ((*frames)[0].line, line) << symbol;
+    EXPECT_EQ((*frames)[0].function, "leave");
+    EXPECT_EQ((*frames)[0].linkage_name, "_RNvCs_5leave");
+  }
+}
+
 TEST(SourceLinesTest, AKernelWithoutLinesSaysWhatToDo) {
   const auto lines = SourceLines::Open(Data("program_no_lines.elf"));
   EXPECT_EQ(lines.status().code(), absl::StatusCode::kFailedPrecondition);
@@ -186,11 +203,18 @@ TEST(SourceFrameTest, ThePathInTheKernelsTree) {
   EXPECT_EQ(frame.KernelPath(), "mm/slub.c");
   frame.build_prefix = 0;
   EXPECT_EQ(frame.KernelPath(), frame.file);
+  frame = {.file = "b/arch/x86/kernel/../include/asm/trace/./irq.h", .build_prefix = 2};
+  EXPECT_EQ(frame.KernelPath(), "arch/x86/include/asm/trace/irq.h");
+  // Built in a folder of its own beside the source.
+  frame = {.file = "/src/out/../kernel/fork.c", .build_prefix = 9};
+  EXPECT_EQ(frame.KernelPath(), "kernel/fork.c");
+  EXPECT_EQ(SourceFrame().KernelPath(), "");
 }
 
 // Bytes of the debug sections changed at random: a Status or some frames, nothing else.
 TEST(SourceLinesTest, DamagedDebugInformationIsBoundedWork) {
-  for (std::string_view name : {"program_dwarf5.elf", "program_dwarf4.elf", "cross_unit.elf"}) {
+  for (std::string_view name : {"program_dwarf5.elf", "program_dwarf4.elf", "cross_unit.elf",
+                                "epilogue.elf"}) {
     const std::string path = Data(name);
     std::ifstream in(path, std::ios::binary);
     const std::vector<uint8_t> good((std::istreambuf_iterator<char>(in)), {});

@@ -1,9 +1,12 @@
 // Lines and inlined frames of the stock kernel, against binutils' addr2line.
 //   stock_kernel_test VMLINUX
 //
-// addr2line gives the innermost frame the name of the *symbol* there when the symbol begins no
-// earlier than what was inlined; DWARF has the name of the source. So the innermost name may be
-// the symbol's, with the ".isra.0", ".cold" that a compiler adds; every other name is compared.
+// Two habits of addr2line are known here, for the innermost frame only, each for few addresses:
+//   - It gives the name of the *symbol* (with the ".isra.0", ".cold" of a compiler) when that
+//     begins no earlier than what was inlined.
+//   - binutils 2.40 takes file 0, the unit's own, for file 1 in the rows of a DWARF 5 line table
+//     before the first that names a file, and so prints a header's line with the name of a .c file.
+//     gdb and the line table itself have the header.
 #include <cstdint>
 #include <cstdio>
 #include <memory>
@@ -87,16 +90,19 @@ class StockKernelTest : public testing::Test {
   }
   void SetUp() override { ASSERT_TRUE(kernel_ != nullptr && lines_ != nullptr); }
 
-  // The same addresses for the same kernel: spread over all of its code, somewhere in a function.
+  // The same addresses for the same kernel: spread over all of its code, somewhere in a function
+  // (not in the room before one that is there to be patched).
   static std::vector<uint64_t> Sample() {
     std::vector<uint64_t> addresses;
     const ElfSection* text = kernel_->elf().FindSection(".text");
     if (text == nullptr) return addresses;
-    constexpr uint64_t kStepsPerAddress = 7;  // not every place is in a function
-    const uint64_t step = text->size / (kAddresses + kAddresses / kStepsPerAddress);
+    // A quarter more places than are wanted: not each is in a function.
+    const uint64_t step = text->size / (kAddresses + kAddresses / 4);
     for (uint64_t i = 0; addresses.size() < kAddresses && i * step < text->size; ++i) {
       const auto symbol = kernel_->Symbolize(text->address + i * step);
-      if (symbol.has_value() && symbol->size > 0) addresses.push_back(text->address + i * step);
+      if (symbol.has_value() && symbol->size > 0 && !absl::StartsWith(symbol->name, "__pfx_")) {
+        addresses.push_back(text->address + i * step);
+      }
     }
     return addresses;
   }
@@ -121,7 +127,7 @@ TEST_F(StockKernelTest, AHundredAddressesAsAddr2LineHasThem) {
   ASSERT_EQ(addresses.size(), kAddresses);
   const std::vector<Reference> references = Addr2Line(addresses);
   ASSERT_EQ(references.size(), kAddresses);
-  size_t inlined = 0, by_symbol = 0;
+  size_t inlined = 0, by_symbol = 0, by_file = 0;
   for (size_t i = 0; i < kAddresses; ++i) {
     const std::vector<SourceFrame>& wanted = references[i].frames;
     ASSERT_EQ(references[i].address, addresses[i]);
@@ -132,9 +138,15 @@ TEST_F(StockKernelTest, AHundredAddressesAsAddr2LineHasThem) {
     ASSERT_EQ(frames->size(), wanted.size());
     if (frames->size() > 1) ++inlined;
     for (size_t f = 0; f < wanted.size(); ++f) {
-      EXPECT_EQ((*frames)[f].file, wanted[f].file);
-      EXPECT_EQ((*frames)[f].line, wanted[f].line);
-      if ((*frames)[f].function == wanted[f].function) continue;
+      const SourceFrame& frame = (*frames)[f];
+      EXPECT_EQ(frame.line, wanted[f].line);
+      if (frame.file != wanted[f].file) {
+        ++by_file;
+        EXPECT_EQ(f, 0u);
+        EXPECT_TRUE(absl::EndsWith(frame.file, ".h") && !absl::EndsWith(wanted[f].file, ".h"));
+      }
+      const std::string& name = frame.linkage_name.empty() ? frame.function : frame.linkage_name;
+      if (name == wanted[f].function) continue;
       ++by_symbol;
       EXPECT_EQ(f, 0u);
       EXPECT_EQ(kernel_->Symbolize(addresses[i])->name, wanted[f].function);
@@ -143,8 +155,10 @@ TEST_F(StockKernelTest, AHundredAddressesAsAddr2LineHasThem) {
   EXPECT_GE(lines_->stats().units_decoded, kMinUnits);
   EXPECT_GE(inlined, kMinInlined);
   EXPECT_LE(by_symbol, kAddresses / 10);
-  std::printf("%zu addresses, %zu units, %zu with inlined frames, %zu innermost named by symbol\n",
-              kAddresses, lines_->stats().units_decoded, inlined, by_symbol);
+  EXPECT_LE(by_file, kAddresses / 20);
+  std::printf("%zu addresses, %zu units, %zu with inlined frames; the innermost has the symbol's "
+              "name in %zu, the unit's file in %zu\n",
+              kAddresses, lines_->stats().units_decoded, inlined, by_symbol, by_file);
 }
 
 TEST_F(StockKernelTest, PathsAreThoseOfTheKernelsTree) {

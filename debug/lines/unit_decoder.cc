@@ -152,9 +152,10 @@ class Decoder {
   }
 
   uint32_t Name(Dwarf_Die die) {
-    std::optional<std::string> name = names_.Of(die);
+    std::optional<UnitLines::Name> name = names_.Of(die);
     if (!name.has_value()) return UnitLines::kNone;
-    const auto [known, added] = name_numbers_.try_emplace(*name, lines_.names.size());
+    const auto [known, added] = name_numbers_.try_emplace(
+        std::make_pair(name->name, name->linkage_name), lines_.names.size());
     if (added) lines_.names.push_back(*std::move(name));
     return known->second;
   }
@@ -273,7 +274,7 @@ class Decoder {
   DwarfHandle& dwarf_;
   FunctionNames names_;
   UnitLines& lines_;
-  absl::flat_hash_map<std::string, uint32_t> name_numbers_;
+  absl::flat_hash_map<std::pair<std::string, std::string>, uint32_t> name_numbers_;
   uint64_t budget_;
   size_t list_entries_ = 0;
   Dwarf_Addr unit_base_ = 0;

@@ -41,7 +41,11 @@ std::vector<SourceFrame> UnitLines::Find(uint64_t address) const {
   std::vector<SourceFrame> frames;
   const auto push = [&](uint32_t scope, uint32_t file, uint32_t line, uint32_t column) {
     SourceFrame& frame = frames.emplace_back();
-    if (scope != kNone && scopes[scope].name != kNone) frame.function = names[scopes[scope].name];
+    if (scope != kNone && scopes[scope].name != kNone) {
+      const Name& name = names[scopes[scope].name];
+      frame.function = name.name;
+      frame.linkage_name = name.linkage_name;
+    }
     if (file < files.size()) {
       frame.file = files[file].path;
       frame.build_prefix = files[file].build_prefix;
@@ -70,8 +74,8 @@ size_t UnitLines::ByteSize() const {
   size_t bytes = sizeof(*this) + rows.capacity() * sizeof(Row) +
                  sequences.capacity() * sizeof(Sequence) + scopes.capacity() * sizeof(Scope) +
                  ranges.capacity() * sizeof(ScopeRange) + functions.capacity() * sizeof(Function) +
-                 names.capacity() * sizeof(std::string) + files.capacity() * sizeof(File);
-  for (const std::string& name : names) bytes += name.capacity();
+                 names.capacity() * sizeof(Name) + files.capacity() * sizeof(File);
+  for (const Name& name : names) bytes += name.name.capacity() + name.linkage_name.capacity();
   for (const File& file : files) bytes += file.path.capacity();
   return bytes;
 }

@@ -51,6 +51,10 @@ struct UnitLines {
     uint32_t first_range = 0;
     uint32_t end_range = 0;
   };
+  struct Name {
+    std::string name;
+    std::string linkage_name;
+  };
   struct File {
     std::string path;
     size_t build_prefix = 0;
@@ -61,7 +65,7 @@ struct UnitLines {
   std::vector<Scope> scopes;
   std::vector<ScopeRange> ranges;
   std::vector<Function> functions;
-  std::vector<std::string> names;
+  std::vector<Name> names;
   std::vector<File> files;  // by their number in the line table
 
   // Innermost first. Empty where the unit has neither a line nor a function for `address`.
