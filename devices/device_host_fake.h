@@ -3,7 +3,8 @@
 // It records what devices ask of the machine, and does what the kernel would for a doorbell. A test
 // plugs devices in and acts the guest by port and memory accesses.
 // Threads: all methods from any thread, but Plug (one thread, before anything runs).
-// Ownership: owns the plugged devices, and stops the loop before it destroys them, as a machine does.
+// Ownership: owns the plugged devices, and stops the loop before it destroys them, as a machine
+// does.
 #ifndef WATCHSNAP_DEVICES_DEVICE_HOST_FAKE_H_
 #define WATCHSNAP_DEVICES_DEVICE_HOST_FAKE_H_
 

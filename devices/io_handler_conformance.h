@@ -4,7 +4,8 @@
 //       testing::Values(IoHandlerCase{"uart", [] { … return IoHandlerUnderTest{…}; }}),
 //       IoHandlerCaseName);
 //
-// The concurrent test shows something under ThreadSanitizer, the hostile one under AddressSanitizer.
+// The concurrent test shows something under ThreadSanitizer, the hostile one under
+// AddressSanitizer.
 #ifndef WATCHSNAP_DEVICES_IO_HANDLER_CONFORMANCE_H_
 #define WATCHSNAP_DEVICES_IO_HANDLER_CONFORMANCE_H_
 
@@ -40,8 +41,8 @@ inline std::string IoHandlerCaseName(const testing::TestParamInfo<IoHandlerCase>
 class IoHandlerConformance : public testing::TestWithParam<IoHandlerCase> {
  protected:
   static constexpr uint64_t kWidths[] = {1, 2, 4, 8};
-  // Every offset of a small region; of a large one its first and last pages, which is where registers
-  // and edges are.
+  // Every offset of a small region; of a large one its first and last pages, which is where
+  // registers and edges are.
   static bool Interesting(uint64_t offset, uint64_t size) {
     return size <= 0x8000 || offset < 0x1100 || offset + 0x100 > size;
   }
@@ -80,8 +81,8 @@ TEST_P(IoHandlerConformance, HasAName) {
   EXPECT_FALSE(under_test.handler->Name().empty());
 }
 
-// A byte that a read leaves alone would leak the VMM's stack, or the access before, to the guest: such
-// a byte keeps whatever it was filled with, and so follows two different fillings.
+// A byte that a read leaves alone would leak the VMM's stack, or the access before, to the guest:
+// such a byte keeps whatever it was filled with, and so follows two different fillings.
 TEST_P(IoHandlerConformance, ReadsFillEveryByte) {
   const IoHandlerUnderTest first = GetParam().make();
   const IoHandlerUnderTest second = GetParam().make();  // same state, whatever reading changes

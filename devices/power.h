@@ -1,5 +1,5 @@
-// PowerControl: the ways by which a guest ends its machine: ACPI's sleep control and reset registers,
-// and the keyboard controller's reset pulse (see reset_control.h for port 0xCF9).
+// PowerControl: the ways by which a guest ends its machine: ACPI's sleep control and reset
+// registers, and the keyboard controller's reset pulse (see reset_control.h for port 0xCF9).
 //
 // Threads: registers on vCPU threads; they hold no state.
 // Each end becomes DeviceHost::RequestEnd: power-off (S5) or reset. Other sleep states do nothing.

@@ -6,9 +6,9 @@
 //   config.devices = StandardDevices({.console_sink = append_to_log, .control_port = control});
 //
 // Threads: the factories run on the thread that creates the machine. `uart_sink` is called on vCPU
-// threads, `console_sink` on the machine's loop thread, each one call at a time; neither may block for
-// long nor call into the machine.
-// A vector of factories serves one machine: a control port belongs to one machine at a time.
+// threads, `console_sink` on the machine's loop thread, each one call at a time; neither may block
+// for long nor call into the machine. A vector of factories serves one machine: a control port
+// belongs to one machine at a time.
 #ifndef WATCHSNAP_DEVICES_STANDARD_DEVICES_H_
 #define WATCHSNAP_DEVICES_STANDARD_DEVICES_H_
 

@@ -145,7 +145,8 @@ void Uart::WriteRegister(uint64_t offset, uint8_t value) {
         divisor_[1] = value;
         break;
       }
-      // Enabling the transmit interrupt while the transmitter is empty reports it (PC16550D §8.6.4).
+      // Enabling the transmit interrupt while the transmitter is empty reports it (PC16550D
+      // §8.6.4).
       if ((value & kIerTransmit) && !(interrupt_enable_ & kIerTransmit)) transmit_pending_ = true;
       interrupt_enable_ = value & kIerMask;
       break;

@@ -2,8 +2,8 @@
 //
 // Output is instantaneous: the transmitter is always empty, and a transmit interrupt follows each
 // byte at once. No modem, no baud rate: the divisor is stored and ignored.
-// Threads: registers on vCPU threads, Input on any. The sink is called on the vCPU thread that wrote,
-// one call at a time: it must be quick and must not call back.
+// Threads: registers on vCPU threads, Input on any. The sink is called on the vCPU thread that
+// wrote, one call at a time: it must be quick and must not call back.
 // Errors: none from the guest; input beyond kInputLimit bytes is dropped, as a real FIFO overruns.
 // Constants: National Semiconductor PC16550D, §8 (registers).
 #ifndef WATCHSNAP_DEVICES_UART_H_

@@ -2,8 +2,8 @@
 // ports 0xCF8/0xCFC and through ECAM.
 //
 // BARs are placed one after another, naturally aligned, from the bottom of the 32-bit PCI window of
-// layout.h, and memory decoding is enabled: what firmware would leave, and what a kernel that trusts
-// firmware keeps. One function per device; no legacy INTx lines.
+// layout.h, and memory decoding is enabled: what firmware would leave, and what a kernel that
+// trusts firmware keeps. One function per device; no legacy INTx lines.
 // Threads: built on one thread; configuration accesses on vCPU threads, several at a time.
 // Ownership: owns its functions.
 // Guest input: a device or function that is not there reads as all ones and ignores writes.

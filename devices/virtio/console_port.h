@@ -1,4 +1,5 @@
-// ConsolePort: the host's end of one port of a virtio-console: a byte stream both ways with the guest.
+// ConsolePort: the host's end of one port of a virtio-console: a byte stream both ways with the
+// guest.
 //
 // Made before the machine, shared with it, attached to at most one machine at a time by the console
 // that is built with it. A stream has no message boundaries, but bytes of one Send are never mixed
@@ -9,11 +10,12 @@
 //   … build a machine with it, run …
 //   port->Send(reply).IgnoreError();
 //
-// Threads: every method from any thread. The receiver runs on the machine's loop thread with no lock
-// of the device held: it may Send, and should not take long, for it holds up the machine's devices.
+// Threads: every method from any thread. The receiver runs on the machine's loop thread with no
+// lock of the device held: it may Send, and should not take long, for it holds up the machine's
+// devices.
 // Guest input: the bytes are hostile, and come in pieces of any size.
-// Errors: Send returns ResourceExhausted, and queues nothing, past `send_limit` bytes that the guest
-// did not take yet.
+// Errors: Send returns ResourceExhausted, and queues nothing, past `send_limit` bytes that the
+// guest did not take yet.
 #ifndef WATCHSNAP_DEVICES_VIRTIO_CONSOLE_PORT_H_
 #define WATCHSNAP_DEVICES_VIRTIO_CONSOLE_PORT_H_
 
@@ -38,11 +40,11 @@ class ConsolePort {
   ConsolePort(const ConsolePort&) = delete;
   ConsolePort& operator=(const ConsolePort&) = delete;
 
-  // Replaces the receiver; an empty one discards. After it returns, the one before is not running and
-  // will not run again. Not from inside a receiver.
+  // Replaces the receiver; an empty one discards. After it returns, the one before is not running
+  // and will not run again. Not from inside a receiver.
   void SetReceiver(Receiver receiver);
-  // Queues bytes for the guest. They wait until the guest has opened the port and given buffers; what
-  // waits when the guest closes the port, or resets the device, is dropped.
+  // Queues bytes for the guest. They wait until the guest has opened the port and given buffers;
+  // what waits when the guest closes the port, or resets the device, is dropped.
   absl::Status Send(absl::Span<const uint8_t> bytes);
   // The guest has the port open (/dev/vport…p1 opened by a process).
   bool guest_open() const;

@@ -1,5 +1,6 @@
-// GuestDriverFake: acts a guest's virtio driver against a device on the PCI bus of a DeviceHostFake,
-// through configuration space, BARs, doorbells and rings in guest memory, and nothing else.
+// GuestDriverFake: acts a guest's virtio driver against a device on the PCI bus of a
+// DeviceHostFake, through configuration space, BARs, doorbells and rings in guest memory, and
+// nothing else.
 //
 // For tests: a step that cannot work at all is a CHECK. One thread.
 #ifndef WATCHSNAP_DEVICES_VIRTIO_GUEST_DRIVER_FAKE_H_
@@ -53,8 +54,8 @@ class GuestDriverFake {
   uint8_t status() { return static_cast<uint8_t>(Common(kStatus, 1)); }
   uint64_t OfferedFeatures();
 
-  // From reset to DRIVER_OK with all queues, MSI-X vector `queue + 1` sending data 0x40 + queue + 1.
-  // `features` is what to accept; VERSION_1 is added.
+  // From reset to DRIVER_OK with all queues, MSI-X vector `queue + 1` sending data 0x40 + queue +
+  // 1. `features` is what to accept; VERSION_1 is added.
   void Start(uint64_t features = 0);
   void Reset() { SetCommon(kStatus, 1, 0); }
 

@@ -1,8 +1,9 @@
 // VirtioConsole: a multiport console. Port 0 is the guest's hvc0; further ports are named streams.
 //
-// The driver opens with DEVICE_READY; ports are then added, named and opened towards the guest: a port
-// that the host does not open makes the guest's writes block.
-// Threads, locks: see virtio_device.h. Bytes reach the ports' receivers on the loop's thread, unlocked.
+// The driver opens with DEVICE_READY; ports are then added, named and opened towards the guest: a
+// port that the host does not open makes the guest's writes block.
+// Threads, locks: see virtio_device.h. Bytes reach the ports' receivers on the loop's thread,
+// unlocked.
 // Ownership: shares its ports, and is their one console until it is destroyed.
 // Guest input: one chain carries at most kMaxChainBytes, else the ring counts as broken; control
 // messages that mean nothing are ignored, repeated ones are answered once.

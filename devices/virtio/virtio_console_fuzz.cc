@@ -1,11 +1,12 @@
-// libFuzzer target: a hostile guest in front of a virtio-console, through configuration space, BARs,
-// doorbells and guest memory.
+// libFuzzer target: a hostile guest in front of a virtio-console, through configuration space,
+// BARs, doorbells and guest memory.
 //
 //   bazel build --config=fuzz //devices/virtio:virtio_console_fuzz
 //   bazel-bin/devices/virtio/virtio_console_fuzz -max_total_time=60
 //
-// The input is a sequence of operations: one byte that chooses, then its operands. Each input begins
-// with a console that a well-behaved driver has brought up, so that the rings are one step away.
+// The input is a sequence of operations: one byte that chooses, then its operands. Each input
+// begins with a console that a well-behaved driver has brought up, so that the rings are one step
+// away.
 #include <algorithm>
 #include <cstdint>
 #include <cstring>

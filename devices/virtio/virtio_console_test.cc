@@ -41,12 +41,12 @@ class VirtioConsoleTest : public testing::Test {
     hvc_->SetReceiver([this](absl::Span<const uint8_t> bytes) { Append(hvc_output_, bytes); });
     control_->SetReceiver([this](absl::Span<const uint8_t> bytes) { Append(received_, bytes); });
     CHECK_OK(host_.Plug([this](DeviceHost& host) {
-      return PciBus::Create(host, {[this](DeviceHost& h) -> absl::StatusOr<std::unique_ptr<PciFunction>> {
-                              auto console = VirtioConsole::Create(
-                                  {{"", hvc_}, {std::string(kControlPortName), control_}});
-                              if (!console.ok()) return console.status();
-                              return VirtioPci::Create(h, *std::move(console));
-                            }});
+      return PciBus::Create(
+          host, {[this](DeviceHost& h) {
+            return VirtioPci::Create(h, *VirtioConsole::Create({{"", hvc_},
+                                                                {std::string(kControlPortName),
+                                                                 control_}}));
+          }});
     }));
     driver_ = std::make_unique<GuestDriverFake>(host_, 1);
   }

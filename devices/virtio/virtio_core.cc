@@ -124,7 +124,8 @@ uint64_t VirtioCore::ReadField(uint64_t offset, size_t width) {
     default:
       break;
   }
-  // Fields of the selected queue; a queue that is not there reads as 0, also in its size (§4.1.4.3).
+  // Fields of the selected queue; a queue that is not there reads as 0, also in its size
+  // (§4.1.4.3).
   if (queue == nullptr) return 0;
   switch (offset) {
     case kQueueSize:

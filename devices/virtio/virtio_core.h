@@ -5,8 +5,8 @@
 // queues and the device behind them, so that a reset is complete when its write returns: nothing
 // touches the driver's memory afterwards.
 // Lock order: this lock, then that of Msix or of the device's host side.
-// Guest input: hostile. A broken ring, or a device's error, sets DEVICE_NEEDS_RESET; queues then rest
-// until the driver resets. Registers of the wrong width mean nothing.
+// Guest input: hostile. A broken ring, or a device's error, sets DEVICE_NEEDS_RESET; queues then
+// rest until the driver resets. Registers of the wrong width mean nothing.
 // Constants: virtio 1.2 §2.1 (status), §2.2 (features), §4.1.4.3 (common configuration).
 #ifndef WATCHSNAP_DEVICES_VIRTIO_VIRTIO_CORE_H_
 #define WATCHSNAP_DEVICES_VIRTIO_VIRTIO_CORE_H_

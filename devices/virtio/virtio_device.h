@@ -1,11 +1,11 @@
 // VirtioDevice: what one kind of virtio device does, independent of the transport that carries it.
 //
-// Threads: HandleQueue runs on the event loop's thread, OnReset on a vCPU thread; the transport calls
-// both under its lock, so state that only they touch needs no other. Neither may block or call out
-// of the device model; what may block (a sink, a consumer) is handed to QueueContext::Defer, which
-// the loop's thread runs after the lock is released.
-// Guest input: HandleQueue sees chains of bounded descriptors; lengths and bytes are hostile. A Status
-// it returns marks the device as needing a reset.
+// Threads: HandleQueue runs on the event loop's thread, OnReset on a vCPU thread; the transport
+// calls both under its lock, so state that only they touch needs no other. Neither may block or
+// call out of the device model; what may block (a sink, a consumer) is handed to
+// QueueContext::Defer, which the loop's thread runs after the lock is released.
+// Guest input: HandleQueue sees chains of bounded descriptors; lengths and bytes are hostile. A
+// Status it returns marks the device as needing a reset.
 #ifndef WATCHSNAP_DEVICES_VIRTIO_VIRTIO_DEVICE_H_
 #define WATCHSNAP_DEVICES_VIRTIO_VIRTIO_DEVICE_H_
 
@@ -64,8 +64,8 @@ class VirtioDevice {
   // The driver reset the device: all guest-visible state returns to its beginning.
   virtual void OnReset() {}
 
-  // Set once by the transport, before anything runs: makes HandleQueue(queue) be called soon, if the
-  // driver is ready for it. Any thread, does not block.
+  // Set once by the transport, before anything runs: makes HandleQueue(queue) be called soon, if
+  // the driver is ready for it. Any thread, does not block.
   void set_kick(Kick kick) { kick_ = std::move(kick); }
 
  protected:

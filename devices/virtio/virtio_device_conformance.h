@@ -1,5 +1,5 @@
-// VirtioDeviceConformance: what every virtio device must pass, whatever its driver does: hostile rings
-// and descriptors from a fixed seed, through the real transport.
+// VirtioDeviceConformance: what every virtio device must pass, whatever its driver does: hostile
+// rings and descriptors from a fixed seed, through the real transport.
 //
 //   INSTANTIATE_TEST_SUITE_P(Rng, VirtioDeviceConformance,
 //       testing::Values(VirtioDeviceCase{"rng", [] { return std::make_unique<VirtioRng>(); }}),
@@ -108,8 +108,8 @@ TEST_P(VirtioDeviceConformance, SurvivesHostileQueues) {
     driver_->Start(features_ & (random_() | 0xffff));
     for (int round = 0; round < 4; ++round) {
       const uint16_t queue = static_cast<uint16_t>(random_() % queues_);
-      // On the loop's thread: a device may be led to write over its own rings and so never rest, and
-      // a race of a guest's CPU with it is not for ThreadSanitizer to judge.
+      // On the loop's thread: a device may be led to write over its own rings and so never rest,
+      // and a race of a guest's CPU with it is not for ThreadSanitizer to judge.
       absl::Notification scrambled;
       host_.loop().Post([&] {
         ScrambleQueue(queue);

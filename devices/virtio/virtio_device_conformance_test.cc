@@ -31,8 +31,9 @@ class VirtioRngTest : public testing::Test {
  protected:
   VirtioRngTest() {
     CHECK_OK(host_.Plug([](DeviceHost& host) {
-      return PciBus::Create(
-          host, {[](DeviceHost& h) { return VirtioPci::Create(h, std::make_unique<VirtioRng>()); }});
+      return PciBus::Create(host, {[](DeviceHost& h) {
+                              return VirtioPci::Create(h, std::make_unique<VirtioRng>());
+                            }});
     }));
     driver_ = std::make_unique<GuestDriverFake>(host_, 1);
     driver_->Start();

@@ -24,7 +24,13 @@ constexpr uint16_t kVendor = 0x1af4, kFirstDevice = 0x1040, kSubsystem = 0x1100;
 constexpr uint8_t kRevision = 1;
 
 constexpr uint8_t kCapabilityVendor = 0x09;
-enum CapabilityType : uint8_t { kCommon = 1, kNotify = 2, kIsr = 3, kDevice = 4, kConfigAccess = 5 };
+enum CapabilityType : uint8_t {
+  kCommon = 1,
+  kNotify = 2,
+  kIsr = 3,
+  kDevice = 4,
+  kConfigAccess = 5,
+};
 
 // struct virtio_pci_cap from `cap_len` on, and what follows it in two of the types.
 struct VirtioCapability {

@@ -1,9 +1,10 @@
 // VirtioPci: the virtio 1.2 PCI transport, modern only: puts a VirtioDevice behind a PCI function.
 //
-// BAR 0 holds the structures (common, ISR, device configuration, doorbells, a page each), BAR 1 MSI-X:
-// one vector per queue and one for configuration. A doorbell is an ioeventfd of the host, which the
-// event loop watches: ringing it does not leave the guest's CPU in the kernel. A doorbell that arrives
-// as an ordinary write (no ioeventfd, or through configuration space) goes the same way.
+// BAR 0 holds the structures (common, ISR, device configuration, doorbells, a page each), BAR 1
+// MSI-X: one vector per queue and one for configuration. A doorbell is an ioeventfd of the host,
+// which the event loop watches: ringing it does not leave the guest's CPU in the kernel. A doorbell
+// that arrives as an ordinary write (no ioeventfd, or through configuration space) goes the same
+// way.
 // Threads: registers on vCPU threads, queues on the loop's thread.
 // Ownership: owns the device and its eventfds. Destroyed after the loop has stopped.
 // Constants: virtio 1.2 §4.1.

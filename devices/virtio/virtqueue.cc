@@ -91,8 +91,8 @@ absl::StatusOr<bool> VirtQueue::Pop(DescriptorChain* chain) {
   chain->writable.clear();
   uint16_t waiting = AvailableIndex() - next_available_;
   if (waiting == 0 && config_.event_idx) {
-    // Ask for a doorbell at the next chain, then look again: the driver may have added one before it
-    // saw the request (§2.7.10; the fence pairs with the driver's).
+    // Ask for a doorbell at the next chain, then look again: the driver may have added one before
+    // it saw the request (§2.7.10; the fence pairs with the driver's).
     StoreShared<uint16_t>(device_ + kRingEntries + config_.size * kUsedEntry, next_available_);
     std::atomic_thread_fence(std::memory_order_seq_cst);
     waiting = AvailableIndex() - next_available_;

@@ -1,11 +1,12 @@
 // VirtQueue: the device's side of one split virtqueue.
 //
-// Purpose: turns rings in guest memory into DescriptorChains of host pointers, and gives chains back.
-// Threads: none of its own; the caller serialises all calls (the transport's lock). The guest's CPUs
-// change the rings at any time.
+// Purpose: turns rings in guest memory into DescriptorChains of host pointers, and gives chains
+// back.
+// Threads: none of its own; the caller serialises all calls (the transport's lock). The guest's
+// CPUs change the rings at any time.
 // Guest input: everything read from memory is hostile. Each value is read once, then checked, then
-// used. Chains are bounded in descriptors (kMaxDescriptors), so that loops end; every pointer lies in
-// guest memory. Nothing else about them is trusted: two chains may overlap, or lie over a ring.
+// used. Chains are bounded in descriptors (kMaxDescriptors), so that loops end; every pointer lies
+// in guest memory. Nothing else about them is trusted: two chains may overlap, or lie over a ring.
 // Errors: a Status means that the ring is broken for good; the transport then asks for a reset.
 // Constants: virtio 1.2 §2.7 (split virtqueues).
 #ifndef WATCHSNAP_DEVICES_VIRTIO_VIRTQUEUE_H_
@@ -41,8 +42,8 @@ struct DescriptorChain {
 
 class VirtQueue {
  public:
-  // Descriptors of one chain, indirect ones included. Linux makes chains longer than the queue where
-  // descriptors are indirect.
+  // Descriptors of one chain, indirect ones included. Linux makes chains longer than the queue
+  // where descriptors are indirect.
   static constexpr int kMaxDescriptors = 1024;
   static constexpr uint16_t kMaxSize = 32768;
 
