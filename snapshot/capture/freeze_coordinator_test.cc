@@ -187,14 +187,17 @@ TEST_F(FreezeCoordinatorTest, WithoutAFreeBufferAHitIsSuppressedAfterTheWait) {
 }
 
 TEST_F(FreezeCoordinatorTest, AFreezeThatFailsCountsItsHitsAsLost) {
+  std::atomic<bool> stuck{false};
   std::atomic<bool> let_go{false};
   std::atomic<bool> done{false};
   prepare_ = [this] { AddWatch(); };
   Run(2, 4, {.freeze_deadline = absl::Milliseconds(20)}, [&](int vcpu) {
     if (vcpu == 1) {  // stuck outside the guest: does not park
+      stuck = true;
       while (!let_go) std::this_thread::yield();
       return;
     }
+    while (!stuck) std::this_thread::yield();
     coordinator_->OnHits(vcpu, Hit(vcpu, 1));
     done = true;
   });
