@@ -124,8 +124,15 @@ TEST_F(FreezeCoordinatorTest, VcpusThatHitAtOnceAllGetTheirHitsReported) {
   constexpr int kVcpus = 4;
   constexpr int kRounds = 200;
   prepare_ = [this] { AddWatch(); };
+  std::atomic<int> arrived{0};
   Run(kVcpus, 1000, {}, [&](int vcpu) {
     for (int round = 1; round <= kRounds; ++round) {
+      // All set out for their hits together; who waits for the others parks when asked to.
+      ++arrived;
+      while (arrived < round * kVcpus) {
+        barrier_->Park(vcpu);
+        std::this_thread::yield();
+      }
       coordinator_->OnHits(vcpu, Hit(vcpu, static_cast<uint64_t>(vcpu) * 1000 + round));
       barrier_->Park(vcpu);
     }
