@@ -10,6 +10,7 @@
 #include "absl/log/check.h"
 #include "absl/log/log.h"
 #include "absl/strings/str_cat.h"
+#include "absl/synchronization/notification.h"
 
 namespace watchsnap {
 
@@ -83,6 +84,17 @@ void EventLoop::Post(std::function<void()> task) {
     posted_.push_back(std::move(task));
   }
   eventfd_write(wake_fd_, 1);
+}
+
+void EventLoop::Drain() {
+  CHECK(!InLoopThread()) << "EventLoop::Drain was called from one of its callbacks";
+  if (!thread_.joinable()) return;
+  // A posted task may run before descriptors that were ready with it: the second round is after them.
+  for (int round = 0; round < 2; ++round) {
+    absl::Notification served;
+    Post([&served] { served.Notify(); });
+    served.WaitForNotification();
+  }
 }
 
 void EventLoop::RunPosted() {

@@ -36,6 +36,8 @@ class EventLoop {
   void Unwatch(int fd);
   // Runs `task` on the loop's thread, in order of posting.
   void Post(std::function<void()> task);
+  // Waits until what was ready or posted before this call has been served. Not from a callback.
+  void Drain();
   // Ends the thread and waits for it. Idempotent; not from a callback.
   void Stop();
   bool InLoopThread() const { return std::this_thread::get_id() == thread_id_; }

@@ -56,6 +56,22 @@ TEST(EventLoopTest, AnEventFdIsResetBeforeItsCallback) {
   close(fd);
 }
 
+TEST(EventLoopTest, DrainServesWhatWasReadyBefore) {
+  auto loop = EventLoop::Create("test");
+  ASSERT_THAT(loop.status(), IsOk());
+  std::vector<int> fds;
+  std::atomic<int> served{0};
+  for (int i = 0; i < 40; ++i) {  // more than one epoll batch
+    fds.push_back(eventfd(0, EFD_NONBLOCK));
+    ASSERT_THAT((*loop)->WatchEventFd(fds.back(), [&] { ++served; }), IsOk());
+  }
+  for (int fd : fds) eventfd_write(fd, 1);
+  (*loop)->Drain();
+  EXPECT_EQ(served, 40);
+  (*loop)->Stop();
+  for (int fd : fds) close(fd);
+}
+
 TEST(EventLoopTest, UnwatchWaitsForACallbackUnderWay) {
   auto loop = EventLoop::Create("test");
   ASSERT_THAT(loop.status(), IsOk());

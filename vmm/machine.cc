@@ -178,7 +178,10 @@ void Machine::Stop() {
     initial_freeze_.reset();
     for (auto& vcpu : vcpus_) vcpu->JoinThread();
   }
-  if (loop_ != nullptr) loop_->Stop();
+  if (loop_ != nullptr) {
+    loop_->Drain();  // doorbells that the guest rang just before it ended: its last words
+    loop_->Stop();
+  }
 }
 
 absl::Status Machine::RunOnVcpu(int index, std::function<absl::Status(Vcpu&)> task) {
