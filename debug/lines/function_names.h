@@ -9,9 +9,9 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <unordered_map>
 #include <vector>
 
-#include "absl/container/flat_hash_map.h"
 #include "debug/lines/dwarf_handle.h"
 #include "debug/lines/dwarf_sections.h"
 #include "debug/lines/unit_index.h"
@@ -43,7 +43,7 @@ class FunctionNames {
   const DwarfSections& sections_;
   const UnitIndex& index_;
   std::vector<Unit> units_;  // [0] is the one given
-  absl::flat_hash_map<uint64_t, std::optional<UnitLines::Name>> known_;
+  std::unordered_map<uint64_t, std::optional<UnitLines::Name>> known_;
 };
 
 }  // namespace watchsnap

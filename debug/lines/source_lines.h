@@ -27,10 +27,10 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <unordered_map>
 #include <vector>
 
 #include "absl/base/thread_annotations.h"
-#include "absl/container/flat_hash_map.h"
 #include "absl/status/statusor.h"
 #include "absl/synchronization/mutex.h"
 #include "debug/lines/dwarf_sections.h"
@@ -86,7 +86,7 @@ class SourceLines {
   mutable absl::Mutex mutex_;
   std::optional<absl::StatusOr<UnitIndex>> index_ ABSL_GUARDED_BY(mutex_);  // from the first Find
   std::list<Entry> cache_ ABSL_GUARDED_BY(mutex_);                // most recently used first
-  absl::flat_hash_map<uint64_t, std::list<Entry>::iterator> by_unit_ ABSL_GUARDED_BY(mutex_);
+  std::unordered_map<uint64_t, std::list<Entry>::iterator> by_unit_ ABSL_GUARDED_BY(mutex_);
   size_t cached_bytes_ ABSL_GUARDED_BY(mutex_) = 0;
   size_t decoded_ ABSL_GUARDED_BY(mutex_) = 0;
 };

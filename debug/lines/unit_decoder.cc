@@ -3,10 +3,11 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
+#include <unordered_map>
 #include <utility>
 
 #include "absl/cleanup/cleanup.h"
-#include "absl/container/flat_hash_map.h"
 #include "absl/strings/str_cat.h"
 #include "debug/lines/dwarf_handle.h"
 #include "debug/lines/function_names.h"
@@ -155,7 +156,8 @@ class Decoder {
     std::optional<UnitLines::Name> name = names_.Of(die);
     if (!name.has_value()) return UnitLines::kNone;
     const auto [known, added] = name_numbers_.try_emplace(
-        std::make_pair(name->name, name->linkage_name), lines_.names.size());
+        absl::StrCat(name->name, std::string_view("\0", 1), name->linkage_name),
+        lines_.names.size());
     if (added) lines_.names.push_back(*std::move(name));
     return known->second;
   }
@@ -274,7 +276,7 @@ class Decoder {
   DwarfHandle& dwarf_;
   FunctionNames names_;
   UnitLines& lines_;
-  absl::flat_hash_map<std::pair<std::string, std::string>, uint32_t> name_numbers_;
+  std::unordered_map<std::string, uint32_t> name_numbers_;
   uint64_t budget_;
   size_t list_entries_ = 0;
   Dwarf_Addr unit_base_ = 0;
