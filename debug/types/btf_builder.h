@@ -9,7 +9,9 @@
 
 #include <linux/btf.h>
 
+#include <algorithm>
 #include <cstdint>
+#include <cstring>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -34,12 +36,14 @@ class BtfBuilder {
     uint32_t size;
   };
 
-  // Split BTF continues the ids and strings of `base`.
-  BtfBuilder() = default;
-  explicit BtfBuilder(const BtfBuilder& base, int)
-      : next_id_(base.next_id_),
-        first_string_(base.first_string_ + static_cast<uint32_t>(base.strings_.size())),
-        strings_() {}
+  // Split BTF: it continues the ids and strings of `base`.
+  static BtfBuilder Continuing(const BtfBuilder& base) {
+    BtfBuilder split;
+    split.next_id_ = base.next_id_;
+    split.first_string_ = base.first_string_ + static_cast<uint32_t>(base.strings_.size());
+    split.strings_.clear();
+    return split;
+  }
 
   uint32_t Int(std::string_view name, uint32_t size, uint32_t encoding = 0, uint32_t bits = 0,
                uint32_t bit_offset = 0) {
@@ -151,10 +155,10 @@ class BtfBuilder {
                                .type_len = static_cast<uint32_t>(types_.size()),
                                .str_off = static_cast<uint32_t>(types_.size()),
                                .str_len = static_cast<uint32_t>(strings_.size())};
-    const auto* raw = reinterpret_cast<const uint8_t*>(&header);
-    std::vector<uint8_t> bytes(raw, raw + sizeof(header));
-    bytes.insert(bytes.end(), types_.begin(), types_.end());
-    bytes.insert(bytes.end(), strings_.begin(), strings_.end());
+    std::vector<uint8_t> bytes(sizeof(header) + types_.size() + strings_.size());
+    memcpy(bytes.data(), &header, sizeof(header));
+    std::copy(types_.begin(), types_.end(), bytes.begin() + sizeof(header));
+    std::copy(strings_.begin(), strings_.end(), bytes.end() - strings_.size());
     return bytes;
   }
 
