@@ -43,6 +43,8 @@ enum class FrameKind {
   kInnermost,    // the registers that unwinding began with
   kCaller,       // pc is a return address: the call is before it
   kInterrupted,  // an interrupt or exception came at pc; its registers were on the stack
+  kStart,        // pc is where a function starts that was not called but put there as a return address: what
+                 // a new task begins with (ret_from_fork_asm), or the target of a retpoline
 };
 
 struct StackFrame {
@@ -107,6 +109,8 @@ class StackUnwinder {
 
  private:
   StackUnwinder(std::shared_ptr<const KernelSymbols> symbols, x86_64::OrcTable table);
+  // The rule for a frame, at link-time addresses. May find that a caller is a start (FrameKind::kStart).
+  std::optional<x86_64::OrcEntry> FindEntry(StackFrame& frame, const UnwindInput& input) const;
   // What the function at link-time `address` means for a stack that ends there.
   StackEnd EndAt(uint64_t address) const;
 
@@ -114,6 +118,7 @@ class StackUnwinder {
   const x86_64::OrcTable table_;
   uint64_t entry_text_begin_ = 0;  // link-time; both 0 where the kernel has no such symbols
   uint64_t entry_text_end_ = 0;
+  uint64_t thunks_ = 0;  // link-time __x86_indirect_thunk_array; 0: none
 };
 
 }  // namespace watchsnap

@@ -9,6 +9,7 @@
 #define WATCHSNAP_DEBUG_STACKS_X86_64_ORC_BUILDER_H_
 
 #include <cstdint>
+#include <cstdlib>
 #include <cstring>
 #include <memory>
 #include <string>
@@ -68,7 +69,8 @@ class OrcBuilder {
       builder.AddSymbol(function.name, text, kText + function.offset, function.size, STT_FUNC);
     }
     if (!header_.empty()) {
-      const std::string bytes = absl::HexStringToBytes(header_);
+      std::string bytes;
+      if (!absl::HexStringToBytes(header_, &bytes)) std::abort();
       builder.AddSection(".orc_header", kAddresses - 0x100, SHF_ALLOC,
                          std::vector<uint8_t>(bytes.begin(), bytes.end()));
     }

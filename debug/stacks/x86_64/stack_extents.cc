@@ -10,7 +10,8 @@ namespace watchsnap {
 namespace {
 
 constexpr uint64_t kPage = 4096;
-constexpr uint64_t kKernelHalf = 0xffff'8000'0000'0000;
+// The upper half with 5-level paging, which holds that of 4 levels (Documentation/arch/x86/x86_64/mm.rst).
+constexpr uint64_t kKernelHalf = 0xff00'0000'0000'0000;
 constexpr int kMaxExceptionStacks = 16;
 // struct x86_hw_tss begins with u32 reserved1, u64 sp0 (packed).
 constexpr uint64_t kTssSp0 = 4;

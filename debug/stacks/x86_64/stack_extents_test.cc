@@ -89,6 +89,9 @@ class StackExtentsTest : public testing::Test {
 TEST_F(StackExtentsTest, ATaskStackEndsAtItsAlignment) {
   const StackExtents extents = Extents();
   EXPECT_EQ(extents.thread_size(), 16u << 10);
+  // The last with 5-level paging.
+  const uint64_t kTask5 = 0xff6ad90a40588000;
+  EXPECT_EQ(extents.Find(kTask5 + 0x3c78).end, kTask5 + 0x4000);
   for (uint64_t sp : {kTask, kTask + 8, kTask + 0x3ff8}) {
     const StackExtent extent = extents.Find(sp);
     EXPECT_EQ(extent.kind, StackExtent::Kind::kTask);

@@ -42,6 +42,26 @@ constexpr OrcEntry kFramePointer = {.sp_offset = 16,
                                     .bp_base = OrcBase::kPreviousSp,
                                     .type = OrcType::kCall};
 
+// Retpolines, one a register (arch/x86/lib/retpoline.S; nospec-branch.h, RETPOLINE_THUNK_SIZE). objtool leaves their
+// first instructions without unwind information, but what they do to the stack is plain: at 0 the caller's return
+// address is on top; at 3 still, where the thunk was patched to LFENCE; JMP; at 6 its own call's is above it.
+constexpr uint64_t kThunks = 16;
+constexpr uint64_t kThunkBytes = 32;
+
+std::optional<OrcEntry> ThunkEntry(uint64_t offset) {
+  OrcEntry entry = kNullCall;
+  switch (offset % kThunkBytes) {
+    case 0:
+    case 3:
+      return entry;
+    case 6:
+      entry.sp_offset = 16;
+      return entry;
+    default:
+      return std::nullopt;
+  }
+}
+
 // Registers that a call does not preserve: known in the innermost frame and where an exception saved them.
 struct Scratch {
   uint64_t ax = 0;
@@ -206,6 +226,7 @@ StackUnwinder::StackUnwinder(std::shared_ptr<const KernelSymbols> symbols, OrcTa
     : symbols_(std::move(symbols)), table_(std::move(table)) {
   entry_text_begin_ = symbols_->AddressOf("__entry_text_start").value_or(0);
   entry_text_end_ = symbols_->AddressOf("__entry_text_end").value_or(0);
+  thunks_ = symbols_->AddressOf("__x86_indirect_thunk_array").value_or(0);
 }
 
 absl::StatusOr<std::shared_ptr<const StackUnwinder>> StackUnwinder::Create(
@@ -229,6 +250,26 @@ StackEnd StackUnwinder::EndAt(uint64_t address) const {
   return StackEnd::kEndOfStack;
 }
 
+std::optional<OrcEntry> StackUnwinder::FindEntry(StackFrame& frame, const UnwindInput& input) const {
+  if (frame.pc == 0) return kNullCall;
+  const uint64_t address = frame.pc - input.slide;
+  std::optional<OrcEntry> entry = table_.Find(frame.lookup_pc() - input.slide);
+  if (!entry.has_value() && input.has_frame_pointer && input.has_frame_pointer(frame.pc)) return kFramePointer;
+  if (!entry.has_value() || entry->type != OrcType::kUndefined) return entry;
+  if (frame.kind == FrameKind::kCaller) {
+    // No call stands before it, only padding.
+    const std::optional<TextSymbol> symbol = symbols_->Symbolize(address);
+    if (!symbol.has_value() || symbol->offset != 0) return entry;
+    frame.kind = FrameKind::kStart;
+    entry = table_.Find(address);
+    if (!entry.has_value() || entry->type != OrcType::kUndefined) return entry;
+  }
+  if (thunks_ != 0 && address >= thunks_ && address - thunks_ < kThunks * kThunkBytes) {
+    if (std::optional<OrcEntry> thunk = ThunkEntry(address - thunks_); thunk.has_value()) return thunk;
+  }
+  return entry;
+}
+
 UnwoundStack StackUnwinder::Unwind(const UnwindInput& input, StackReader read, int max_frames) const {
   UnwoundStack out;
   if (input.registers.user_mode) {
@@ -239,15 +280,9 @@ UnwoundStack StackUnwinder::Unwind(const UnwindInput& input, StackReader read, i
   }
   Walk walk(input, read);
   while (static_cast<int>(out.frames.size()) < max_frames) {
-    const StackFrame frame = walk.frame();
+    StackFrame frame = walk.frame();
+    const std::optional<OrcEntry> entry = FindEntry(frame, input);
     out.frames.push_back(frame);
-    std::optional<OrcEntry> entry;
-    if (frame.pc == 0) {
-      entry = kNullCall;
-    } else {
-      entry = table_.Find(frame.lookup_pc() - input.slide);
-      if (!entry.has_value() && input.has_frame_pointer && input.has_frame_pointer(frame.pc)) entry = kFramePointer;
-    }
     if (!entry.has_value()) {
       out.end = StackEnd::kNoUnwindEntry;
       out.detail = absl::StrFormat("%#x is not in the kernel's own text", frame.pc);

@@ -86,7 +86,9 @@ OrcBuilder Kernel() {
       .Function("by_di", 0x1200).Entry(0x1200, {.sp = kDi, .type = kCall})
       .Function("by_r13", 0x1300).Entry(0x1300, {.sp = kR13, .type = kCall})
       .Function("stop_here", 0x1400).Entry(0x1400, {.type = kEnd})
-      .Entry(0x1500, {.type = kUndefined});
+      .Entry(0x1500, {.type = kUndefined})
+      .Function("ret_from_fork", 0x1540).Entry(0x1540, {.type = kEnd})
+      .Function("__x86_indirect_thunk_array", 0x1600, 32 * 16).Entry(0x1600, {.type = kUndefined});
   return orc;
 }
 
@@ -215,6 +217,25 @@ TEST_F(StackUnwinderTest, ACallOfANullPointerShowsItsCaller) {
   bytes_.Put(kTask, {kText + 0x1410});
   const UnwoundStack stack = Unwind({.pc = 0, .sp = kTask});
   EXPECT_THAT(Names(stack), ElementsAre("", "stop_here"));
+}
+
+TEST_F(StackUnwinderTest, ANewTasksStartWasNotCalled) {
+  bytes_.Put(kTask, {kText + 0x1540});  // padding before it
+  const UnwoundStack stack = Unwind({.pc = kText + 0x10, .sp = kTask});
+  EXPECT_THAT(Names(stack), ElementsAre("leaf", "ret_from_fork"));
+  EXPECT_EQ(stack.frames[1].kind, FrameKind::kStart);
+  EXPECT_EQ(stack.frames[1].lookup_pc(), kText + 0x1540);
+  EXPECT_EQ(stack.end, StackEnd::kKernelThread);
+}
+
+TEST_F(StackUnwinderTest, RetpolinesArePassedWhereTheTableIsSilent) {
+  bytes_.Put(kTask, {kText + 0x1625, kText + 0x1410});
+  for (uint64_t offset : {0x20, 0x23, 0x26}) {
+    const uint64_t sp = offset == 0x26 ? kTask : kTask + 8;
+    const UnwoundStack stack = Unwind({.pc = kText + 0x1600 + offset, .sp = sp});
+    EXPECT_THAT(Names(stack), ElementsAre("__x86_indirect_thunk_array", "stop_here")) << offset;
+  }
+  EXPECT_EQ(Unwind({.pc = kText + 0x1625, .sp = kTask}).end, StackEnd::kNoUnwindEntry);
 }
 
 TEST_F(StackUnwinderTest, GeneratedCodeIsPassedIfItIsKnownToKeepAFramePointer) {
