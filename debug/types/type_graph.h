@@ -71,7 +71,7 @@ std::string_view TypeKindName(TypeKind kind);
 // At most kMaxTypeName bytes count, so that a damaged file cannot make each look at a name dear.
 inline constexpr size_t kMaxTypeName = 4096;
 inline std::string_view NameView(const char* c_name) {
-  return c_name == nullptr ? std::string_view()
+  return c_name == nullptr ? std::string_view("")
                            : std::string_view(c_name, strnlen(c_name, kMaxTypeName));
 }
 
