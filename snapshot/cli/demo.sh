@@ -17,5 +17,6 @@ when, on which vCPU, from which value to which, which instruction of the kernel 
 the guest stood still for it.
 
 TEXT
+export RUNFILES_DIR=$runfiles  # where the program finds the emulated KVM host
 exec "$(readlink -f "$program")" run --vmlinux "$(readlink -f "$vmlinux")" --kernel "$(readlink -f "$image")" \
   --cpus 2 --watch jiffies_64,total_forks --duration 5 --name demo --append quiet "$@"
