@@ -2,7 +2,7 @@
 //
 //   ASSIGN_OR_RETURN(std::unique_ptr<DwarfHandle> handle, DwarfHandle::OfUnit(sections, unit));
 //   Dwarf_Die die;
-//   ASSIGN_OR_RETURN(bool found, handle->Check(dwarf_offdie_b(handle->get(), …, handle->error())));
+//   ASSIGN_OR_RETURN(bool found, handle->Check(dwarf_offdie_b(handle->get(), …), "an entry"));
 //
 // libdwarf takes the unit for all of .debug_info: offsets in it count from the unit's header.
 // Whatever libdwarf allocated is freed with the handle.

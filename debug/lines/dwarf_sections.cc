@@ -13,7 +13,7 @@ namespace {
 
 // A kernel of 250 MB of .debug_info has its largest unit at about 1 MB and 200 KB of
 // .debug_aranges. What libdwarf allocates is a small multiple of what it is shown.
-constexpr uint64_t kMaxUnitBytes = 32 << 20;
+constexpr uint64_t kMaxUnitBytes = 16 << 20;
 constexpr uint64_t kMaxArangesBytes = 8 << 20;
 constexpr uint64_t kMaxRangeListBytes = 128 << 20;
 

@@ -48,7 +48,7 @@ class DwarfSections {
   // The unit whose header is at `offset`; InvalidArgument if there cannot be one, or it is larger
   // than any that a compiler makes.
   absl::StatusOr<DwarfUnit> UnitAt(uint64_t offset) const;
-  // Bytes of the line table at `offset` of .debug_line, with its header; nullopt if none fits there.
+  // Bytes of the line table at `offset` of .debug_line, with its header; nullopt if none fits.
   std::optional<uint64_t> LineTableSize(uint64_t offset) const;
 
  private:

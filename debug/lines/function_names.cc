@@ -34,7 +34,9 @@ FunctionNames::FunctionNames(const DwarfSections& sections, const UnitIndex& ind
   units_.push_back({.unit = unit, .handle = &handle});
 }
 
-std::optional<UnitLines::Name> FunctionNames::Of(Dwarf_Die die) { return NameOf(units_[0], die, 0); }
+std::optional<UnitLines::Name> FunctionNames::Of(Dwarf_Die die) {
+  return NameOf(units_[0], die, 0);
+}
 
 std::optional<UnitLines::Name> FunctionNames::NameOf(Unit& unit, Dwarf_Die die, int hops) {
   DwarfHandle& dwarf = *unit.handle;

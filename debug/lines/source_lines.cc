@@ -1,17 +1,30 @@
 #include "debug/lines/source_lines.h"
 
+#include <sys/mman.h>
+
 #include <utility>
 
 #include "absl/strings/str_format.h"
+#include "absl/types/span.h"
 #include "debug/lines/unit_decoder.h"
 
 namespace watchsnap {
+namespace {
+
+// The kernel maps 64 KB around each page that is read: some MB for each unit, which would count as
+// this process's memory for good. To fault them in again costs about as much as to decode one unit.
+constexpr size_t kUnitsBetweenReleases = 32;
+
+}  // namespace
+
 
 absl::StatusOr<std::unique_ptr<SourceLines>> SourceLines::Open(const std::string& vmlinux_path,
                                                                const SourceLinesOptions& options) {
   absl::StatusOr<std::unique_ptr<const ElfFile>> elf = ElfFile::Open(vmlinux_path);
   if (!elf.ok()) return elf.status();
-  return FromElf(*std::move(elf), options);
+  absl::StatusOr<std::unique_ptr<SourceLines>> lines = FromElf(*std::move(elf), options);
+  if (lines.ok()) (*lines)->mapped_ = true;
+  return lines;
 }
 
 absl::StatusOr<std::unique_ptr<SourceLines>> SourceLines::FromElf(
@@ -54,7 +67,7 @@ const SourceLines::Entry& SourceLines::UnitAt(uint64_t offset) {
     cache_.splice(cache_.begin(), cache_, known->second);
     return cache_.front();
   }
-  ++decoded_;
+  if (++decoded_ % kUnitsBetweenReleases == 0) ReleasePages();
   cache_.push_front({.unit = offset, .lines = DecodeUnit(sections_, **index_, offset)});
   Entry& entry = cache_.front();
   entry.bytes = sizeof(Entry) + (entry.lines.ok() ? entry.lines->ByteSize() : 0);
@@ -66,6 +79,13 @@ const SourceLines::Entry& SourceLines::UnitAt(uint64_t offset) {
     cache_.pop_back();
   }
   return entry;
+}
+
+void SourceLines::ReleasePages() const {
+  if (!mapped_) return;
+  // Read-only pages of a file come back from it when they are next read.
+  const absl::Span<const uint8_t> bytes = elf_->bytes();
+  (void)madvise(const_cast<uint8_t*>(bytes.data()), bytes.size(), MADV_DONTNEED);
 }
 
 SourceLinesStats SourceLines::stats() const {

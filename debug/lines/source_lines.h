@@ -12,9 +12,10 @@
 // Cheap to open (the ELF headers); the index of the units is read at the first `Find`, and then
 // single compilation units, found through `.debug_aranges`. The 240 MB of `.debug_info` are never
 // read, nor even walked over. Decoded units are kept, the least recently used dropped once they
-// take more than `SourceLinesOptions::cache_bytes`.
+// take more than `SourceLinesOptions::cache_bytes`; pages of the file are given back as it goes.
 //
-// Threads: every method from any thread; one mutex, held while a unit is decoded (about 2 ms).
+// Threads: every method from any thread; one mutex, held while a unit is decoded (about 2 ms, the
+// largest unit of a stock kernel 80 ms). libdwarf is never entered by two threads for one object.
 // Meant for rendering, not for a stopped machine's critical path.
 // Errors of Find: NotFound where `.debug_aranges` has no unit for the address, or the unit says
 // nothing about it; InvalidArgument for damaged debug information, which stays so on each call.
@@ -58,8 +59,9 @@ class SourceLines {
   // what to do; errors of the file as ElfFile::Open.
   static absl::StatusOr<std::unique_ptr<SourceLines>> Open(const std::string& vmlinux_path,
                                                            const SourceLinesOptions& options = {});
-  static absl::StatusOr<std::unique_ptr<SourceLines>> FromElf(std::unique_ptr<const ElfFile> elf,
-                                                              const SourceLinesOptions& options = {});
+  // For a file in memory.
+  static absl::StatusOr<std::unique_ptr<SourceLines>> FromElf(
+      std::unique_ptr<const ElfFile> elf, const SourceLinesOptions& options = {});
   SourceLines(const SourceLines&) = delete;
   SourceLines& operator=(const SourceLines&) = delete;
 
@@ -78,10 +80,12 @@ class SourceLines {
   SourceLines(std::unique_ptr<const ElfFile> elf, DwarfSections sections,
               const SourceLinesOptions& options);
   const Entry& UnitAt(uint64_t offset) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void ReleasePages() const;
 
   const std::unique_ptr<const ElfFile> elf_;
   const DwarfSections sections_;
   const SourceLinesOptions options_;
+  bool mapped_ = false;  // `elf_` is a file that is mapped; set by Open
 
   mutable absl::Mutex mutex_;
   std::optional<absl::StatusOr<UnitIndex>> index_ ABSL_GUARDED_BY(mutex_);  // from the first Find

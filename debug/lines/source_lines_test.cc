@@ -211,6 +211,19 @@ TEST(SourceFrameTest, ThePathInTheKernelsTree) {
   EXPECT_EQ(SourceFrame().KernelPath(), "");
 }
 
+// It neither overruns the stack nor takes minutes; either answer is right.
+TEST(SourceLinesTest, BlocksWithoutEndAreBoundedWork) {
+  const std::string path = Data("deep.elf");
+  const auto lines = SourceLines::Open(path);
+  ASSERT_TRUE(lines.ok()) << lines.status();
+  const auto frames = (*lines)->Find(AddressOf(path, "_start"));
+  if (frames.ok()) {
+    EXPECT_EQ((*frames)[0].function, "deep");
+  } else {
+    EXPECT_THAT(frames.status().message(), HasSubstr("damaged"));
+  }
+}
+
 // Bytes of the debug sections changed at random: a Status or some frames, nothing else.
 TEST(SourceLinesTest, DamagedDebugInformationIsBoundedWork) {
   for (std::string_view name : {"program_dwarf5.elf", "program_dwarf4.elf", "cross_unit.elf",

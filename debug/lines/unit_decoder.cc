@@ -18,8 +18,8 @@
 namespace watchsnap {
 namespace {
 
-// Inlining and blocks of a kernel nest to about 40.
-constexpr uint32_t kMaxDepth = 160;
+// Inlining and blocks of a stock kernel nest to 29; deeper than this is taken for its parent.
+constexpr uint32_t kMaxDepth = 96;
 // libdwarf reads the entries below one to find the next beside it, unless told where that is: each
 // level may cost the unit's size once more.
 constexpr uint64_t kPassesOverUnit = 48;
@@ -53,6 +53,11 @@ bool HoldsCode(Dwarf_Half tag) {
       return true;
     default: return false;
   }
+}
+
+absl::Status TooManyRanges() {
+  return absl::InvalidArgumentError(absl::StrCat("a unit of debug information has more than ",
+                                                 kMaxRanges, " ranges of code"));
 }
 
 class Decoder {
@@ -174,10 +179,7 @@ class Decoder {
   absl::Status AddRange(uint64_t begin, uint64_t end, uint32_t scope) {
     // Address 0 is what is left of code that the linker threw away.
     if (begin == 0 || begin >= end) return absl::OkStatus();
-    if (lines_.ranges.size() == kMaxRanges) {
-      return absl::InvalidArgumentError(
-          absl::StrCat("a unit of debug information has more than ", kMaxRanges, " ranges of code"));
-    }
+    if (lines_.ranges.size() == kMaxRanges) return TooManyRanges();
     lines_.ranges.push_back({.begin = begin, .end = end, .scope = scope});
     return absl::OkStatus();
   }
@@ -269,8 +271,7 @@ class Decoder {
   // Lists can be shared by any number of entries.
   absl::Status Spend() {
     if (++list_entries_ <= kMaxRanges) return absl::OkStatus();
-    return absl::InvalidArgumentError(
-        absl::StrCat("a unit of debug information has more than ", kMaxRanges, " ranges of code"));
+    return TooManyRanges();
   }
 
   DwarfHandle& dwarf_;
