@@ -110,15 +110,20 @@ class StackUnwinder {
  private:
   StackUnwinder(std::shared_ptr<const KernelSymbols> symbols, x86_64::OrcTable table);
   // The rule for a frame, at link-time addresses. May find that a caller is a start (FrameKind::kStart).
-  std::optional<x86_64::OrcEntry> FindEntry(StackFrame& frame, const UnwindInput& input) const;
+  std::optional<x86_64::OrcEntry> FindEntry(StackFrame& frame, const StackFrame* callee,
+                                            const UnwindInput& input) const;
+  bool IsBehindErrorEntry(const StackFrame& frame, const StackFrame* callee, uint64_t slide) const;
   // What the function at link-time `address` means for a stack that ends there.
   StackEnd EndAt(uint64_t address) const;
 
   const std::shared_ptr<const KernelSymbols> symbols_;
   const x86_64::OrcTable table_;
-  uint64_t entry_text_begin_ = 0;  // link-time; both 0 where the kernel has no such symbols
+  // Link-time; 0 where the kernel has no such symbols.
+  uint64_t entry_text_begin_ = 0;
   uint64_t entry_text_end_ = 0;
-  uint64_t thunks_ = 0;  // link-time __x86_indirect_thunk_array; 0: none
+  uint64_t thunks_ = 0;  // __x86_indirect_thunk_array
+  uint64_t sync_regs_begin_ = 0;
+  uint64_t sync_regs_end_ = 0;
 };
 
 }  // namespace watchsnap

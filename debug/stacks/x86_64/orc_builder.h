@@ -8,6 +8,8 @@
 #ifndef WATCHSNAP_DEBUG_STACKS_X86_64_ORC_BUILDER_H_
 #define WATCHSNAP_DEBUG_STACKS_X86_64_ORC_BUILDER_H_
 
+#include <algorithm>
+#include <cstddef>
 #include <cstdint>
 #include <cstdlib>
 #include <cstring>
@@ -59,12 +61,18 @@ class OrcBuilder {
     header_ = hex;
     return *this;
   }
+  // Instructions; elsewhere the text is zeros.
+  OrcBuilder& Code(uint64_t offset, const std::vector<uint8_t>& bytes) {
+    std::copy(bytes.begin(), bytes.end(), text_.begin() + static_cast<ptrdiff_t>(offset));
+    return *this;
+  }
   std::vector<uint8_t>& addresses() { return addresses_; }
   std::vector<uint8_t>& entries() { return entries_; }
 
   std::vector<uint8_t> Build() const {
     ElfBuilder builder;
-    const uint16_t text = builder.AddSection(".text", kText, SHF_ALLOC | SHF_EXECINSTR, kTextSize);
+    const uint16_t text = builder.AddSection(".text", kText, SHF_ALLOC | SHF_EXECINSTR, text_);
+    builder.AddSegment(text);
     for (const Symbol& function : functions_) {
       builder.AddSymbol(function.name, text, kText + function.offset, function.size, STT_FUNC);
     }
@@ -96,6 +104,7 @@ class OrcBuilder {
   }
 
   std::string header_ = std::string(kHeader73);
+  std::vector<uint8_t> text_ = std::vector<uint8_t>(kTextSize);
   std::vector<Symbol> functions_;
   std::vector<uint8_t> addresses_;
   std::vector<uint8_t> entries_;

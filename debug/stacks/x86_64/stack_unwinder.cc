@@ -42,6 +42,13 @@ constexpr OrcEntry kFramePointer = {.sp_offset = 16,
                                     .bp_base = OrcBase::kPreviousSp,
                                     .type = OrcType::kCall};
 
+// An exception's entry calls error_entry, which pushes the registers and moves its return address below them
+// (arch/x86/entry/entry_64.S). The unwind table describes the caller as it was before, with only what the processor
+// pushed, until the instruction behind the call has moved RAX to RSP. Up to there struct pt_regs is on top: seen
+// from sync_regs, which error_entry jumps to, and at that instruction itself.
+constexpr std::array<uint8_t, 3> kMoveRaxToRsp = {0x48, 0x89, 0xc4};
+constexpr OrcEntry kBehindErrorEntry = {.sp_base = OrcBase::kSp, .type = OrcType::kRegs, .signal = true};
+
 // Retpolines, one a register (arch/x86/lib/retpoline.S; nospec-branch.h, RETPOLINE_THUNK_SIZE). objtool leaves their
 // first instructions without unwind information, but what they do to the stack is plain: at 0 the caller's return
 // address is on top; at 3 still, where the thunk was patched to LFENCE; JMP; at 6 its own call's is above it.
@@ -227,6 +234,10 @@ StackUnwinder::StackUnwinder(std::shared_ptr<const KernelSymbols> symbols, OrcTa
   entry_text_begin_ = symbols_->AddressOf("__entry_text_start").value_or(0);
   entry_text_end_ = symbols_->AddressOf("__entry_text_end").value_or(0);
   thunks_ = symbols_->AddressOf("__x86_indirect_thunk_array").value_or(0);
+  sync_regs_begin_ = symbols_->AddressOf("sync_regs").value_or(0);
+  if (const auto symbol = symbols_->Symbolize(sync_regs_begin_); sync_regs_begin_ != 0 && symbol.has_value()) {
+    sync_regs_end_ = symbol->address + symbol->size;
+  }
 }
 
 absl::StatusOr<std::shared_ptr<const StackUnwinder>> StackUnwinder::Create(
@@ -250,11 +261,26 @@ StackEnd StackUnwinder::EndAt(uint64_t address) const {
   return StackEnd::kEndOfStack;
 }
 
-std::optional<OrcEntry> StackUnwinder::FindEntry(StackFrame& frame, const UnwindInput& input) const {
+bool StackUnwinder::IsBehindErrorEntry(const StackFrame& frame, const StackFrame* callee, uint64_t slide) const {
+  if (frame.kind == FrameKind::kCaller) {
+    return callee != nullptr && callee->pc - slide >= sync_regs_begin_ && callee->pc - slide < sync_regs_end_;
+  }
+  const uint64_t address = frame.pc - slide;
+  std::array<uint8_t, kMoveRaxToRsp.size()> bytes = {};
+  if (!symbols_->elf().ReadAtKva(address, absl::MakeSpan(bytes)).ok() || bytes != kMoveRaxToRsp) return false;
+  const std::optional<OrcEntry> next = table_.Find(address + bytes.size());
+  return next.has_value() && next->type == OrcType::kRegs && next->sp_base == OrcBase::kSp && next->sp_offset == 0;
+}
+
+std::optional<OrcEntry> StackUnwinder::FindEntry(StackFrame& frame, const StackFrame* callee,
+                                                 const UnwindInput& input) const {
   if (frame.pc == 0) return kNullCall;
   const uint64_t address = frame.pc - input.slide;
   std::optional<OrcEntry> entry = table_.Find(frame.lookup_pc() - input.slide);
   if (!entry.has_value() && input.has_frame_pointer && input.has_frame_pointer(frame.pc)) return kFramePointer;
+  if (entry.has_value() && entry->type == OrcType::kRegsPartial && IsBehindErrorEntry(frame, callee, input.slide)) {
+    return kBehindErrorEntry;
+  }
   if (!entry.has_value() || entry->type != OrcType::kUndefined) return entry;
   if (frame.kind == FrameKind::kCaller) {
     // No call stands before it, only padding.
@@ -281,7 +307,8 @@ UnwoundStack StackUnwinder::Unwind(const UnwindInput& input, StackReader read, i
   Walk walk(input, read);
   while (static_cast<int>(out.frames.size()) < max_frames) {
     StackFrame frame = walk.frame();
-    const std::optional<OrcEntry> entry = FindEntry(frame, input);
+    const StackFrame* callee = out.frames.empty() ? nullptr : &out.frames.back();
+    const std::optional<OrcEntry> entry = FindEntry(frame, callee, input);
     out.frames.push_back(frame);
     if (!entry.has_value()) {
       out.end = StackEnd::kNoUnwindEntry;

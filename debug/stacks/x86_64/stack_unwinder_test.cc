@@ -68,6 +68,7 @@ OrcBuilder Kernel() {
       .Function("framed", 0x100).Entry(0x100, {.sp_offset = 16, .bp_offset = -16, .sp = kBp, .bp = kPrev, .type = kCall})
       .Function("asm_irq", 0x200).Entry(0x200, {.sp_offset = 0, .sp = kSp, .type = kRegs, .signal = true})
       .Function("asm_exc", 0x300).Entry(0x300, {.sp_offset = 8, .sp = kSp, .type = kPartial, .signal = true})
+      .Code(0x3d0, {0x48, 0x89, 0xc4}).Entry(0x3d3, {.sp_offset = 0, .sp = kSp, .type = kRegs, .signal = true})
       .Function("on_irq_stack", 0x400).Entry(0x400, {.sp_offset = 24, .sp = kSpInd, .type = kCall})
       .Function("ret_from_fork_asm", 0x500).Entry(0x500, {.type = kEnd})
       .Function("common_startup_64", 0x600).Entry(0x600, {.type = kEnd})
@@ -88,6 +89,7 @@ OrcBuilder Kernel() {
       .Function("stop_here", 0x1400).Entry(0x1400, {.type = kEnd})
       .Entry(0x1500, {.type = kUndefined})
       .Function("ret_from_fork", 0x1540).Entry(0x1540, {.type = kEnd})
+      .Function("sync_regs", 0x1580, 0x40).Entry(0x1580, {.sp_offset = 8, .sp = kSp, .type = kCall})
       .Function("__x86_indirect_thunk_array", 0x1600, 32 * 16).Entry(0x1600, {.type = kUndefined});
   return orc;
 }
@@ -226,6 +228,24 @@ TEST_F(StackUnwinderTest, ANewTasksStartWasNotCalled) {
   EXPECT_EQ(stack.frames[1].kind, FrameKind::kStart);
   EXPECT_EQ(stack.frames[1].lookup_pc(), kText + 0x1540);
   EXPECT_EQ(stack.end, StackEnd::kKernelThread);
+}
+
+TEST_F(StackUnwinderTest, RegistersThatErrorEntryPushedAreFoundBehindSyncRegs) {
+  bytes_.Put(kTask, {kText + 0x305});
+  bytes_.PutRegs(kTask + 8, 0x401000, kUserCs, 0x7ffc00001000);
+  const UnwoundStack stack = Unwind({.pc = kText + 0x1590, .sp = kTask});
+  EXPECT_THAT(Names(stack), ElementsAre("sync_regs", "asm_exc"));
+  EXPECT_EQ(stack.end, StackEnd::kUserSpace) << stack.detail;
+  EXPECT_EQ(stack.user_pc, 0x401000u);
+}
+
+TEST_F(StackUnwinderTest, AndAtTheInstructionBehindErrorEntry) {
+  bytes_.PutRegs(kTask, 0x401000, kUserCs, 0x7ffc00001000);
+  for (uint64_t offset : {0x3d0, 0x3d3}) {  // before and after mov rsp, rax
+    const UnwoundStack stack = Unwind({.pc = kText + offset, .sp = kTask});
+    EXPECT_THAT(Names(stack), ElementsAre("asm_exc"));
+    EXPECT_EQ(stack.user_pc, 0x401000u) << stack.detail;
+  }
 }
 
 TEST_F(StackUnwinderTest, RetpolinesArePassedWhereTheTableIsSilent) {
