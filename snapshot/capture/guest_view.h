@@ -8,9 +8,12 @@
 
 #include <cstdint>
 #include <optional>
+#include <vector>
 
 #include "absl/status/status.h"
+#include "absl/status/statusor.h"
 #include "absl/types/span.h"
+#include "debug/lines/source_frame.h"
 #include "debug/symbols/text_index.h"
 
 namespace watchsnap {
@@ -22,6 +25,11 @@ class GuestView {
   virtual absl::Status Read(uint64_t address, absl::Span<uint8_t> out) const = 0;
   // The function at a run-time address; `address` in the result is run-time too.
   virtual std::optional<TextSymbol> Symbolize(uint64_t address) const = 0;
+  // The source lines at a run-time address, innermost inlined function first. Slow: may read debug
+  // information. An error where there are none, and why.
+  virtual absl::StatusOr<std::vector<SourceFrame>> Lines(uint64_t /*address*/) const {
+    return absl::UnimplementedError("this guest has no source lines");
+  }
 };
 
 }  // namespace watchsnap

@@ -73,6 +73,11 @@ std::optional<TextSymbol> KernelView::Symbolize(uint64_t address) const {
   return symbol;
 }
 
+absl::StatusOr<std::vector<SourceFrame>> KernelView::Lines(uint64_t address) const {
+  if (!lines_.ok()) return lines_.status();
+  return (*lines_)->Find(address - slide_);
+}
+
 absl::StatusOr<uint32_t> KernelView::ReadU32(std::string_view name) const {
   absl::StatusOr<uint64_t> address = symbols_->AddressOf(name);
   if (!address.ok()) return address.status();

@@ -12,10 +12,12 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
+#include "debug/lines/source_lines.h"
 #include "debug/symbols/kernel_symbols.h"
 #include "snapshot/capture/guest_view.h"
 #include "vmm/machine.h"
@@ -37,15 +39,20 @@ class KernelView : public GuestView {
 
   absl::Status Read(uint64_t kva, absl::Span<uint8_t> out) const override;
   std::optional<TextSymbol> Symbolize(uint64_t address) const override;
+  absl::StatusOr<std::vector<SourceFrame>> Lines(uint64_t address) const override;
   // The value of the 4-byte variable `name`.
   absl::StatusOr<uint32_t> ReadU32(std::string_view name) const;
 
  private:
   KernelView(std::shared_ptr<const KernelSymbols> symbols, const GuestMemory* memory)
-      : symbols_(std::move(symbols)), memory_(memory) {}
+      : symbols_(std::move(symbols)),
+        memory_(memory),
+        lines_(SourceLines::Open(symbols_->path())) {}
 
   const std::shared_ptr<const KernelSymbols> symbols_;
   const GuestMemory* const memory_;
+  // A kernel without debug information is watched all the same: the status says why there are no lines.
+  const absl::StatusOr<std::unique_ptr<SourceLines>> lines_;
   PagingState paging_ = {};
   uint64_t slide_ = 0;
   std::string slide_source_;

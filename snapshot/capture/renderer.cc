@@ -6,6 +6,7 @@
 
 #include "absl/log/log.h"
 #include "absl/strings/str_cat.h"
+#include "snapshot/report/json_text.h"
 
 namespace watchsnap {
 namespace {
@@ -186,7 +187,27 @@ CodeLocation Renderer::FindWriterLocation(const HitEvidence& hit) {
     location.symbol = std::string(symbol->name);
     location.offset = at - symbol->address;
   }
+  // Of the next address the byte before: the store may be the last instruction of its line.
+  AddSourceLines(location.address.has_value() ? at : at - 1, location);
   return location;
+}
+
+void Renderer::AddSourceLines(uint64_t address, CodeLocation& location) {
+  absl::StatusOr<std::vector<SourceFrame>> frames = view_->Lines(address);
+  if (!frames.ok()) return;
+  location.file = frames->front().KernelPath();
+  if (frames->front().line != 0) location.line = frames->front().line;
+  if (frames->size() == 1) return;
+  std::string inlined = "[";
+  for (const SourceFrame& frame : *frames) {
+    if (inlined.size() > 1) inlined += ',';
+    JsonObject object(inlined);
+    object.String("function", frame.function).String("file", frame.KernelPath());
+    object.Uint("line", frame.line);
+    object.Close();
+  }
+  inlined += ']';
+  SetMember(location.more, "inlined", std::move(inlined));
 }
 
 }  // namespace watchsnap

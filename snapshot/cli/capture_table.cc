@@ -26,11 +26,16 @@ std::string Writer(const std::optional<CodeLocation>& writer) {
   return writer->address.has_value() ? place : absl::StrCat("before ", place);
 }
 
+std::string Line(const std::optional<CodeLocation>& writer) {
+  if (!writer.has_value() || writer->file.empty()) return "";
+  return writer->line.has_value() ? absl::StrCat(writer->file, ":", *writer->line) : writer->file;
+}
+
 }  // namespace
 
 std::string CaptureTableHeader() {
-  return absl::StrFormat("%11s  %4s  %-24s  %14s   %-14s  %-34s  %9s\n", "TIME", "VCPU", "SYMBOL",
-                         "OLD", "NEW", "WRITER", "PAUSE");
+  return absl::StrFormat("%11s  %4s  %-16s  %12s   %-12s  %9s  %-30s  %s\n", "TIME", "VCPU", "SYMBOL",
+                         "OLD", "NEW", "PAUSE", "WRITER", "LINE");
 }
 
 std::string CaptureTableLine(const Report& report) {
@@ -39,10 +44,11 @@ std::string CaptureTableLine(const Report& report) {
       trigger.guest_time_ns.has_value()
           ? absl::StrFormat("%.6f s", static_cast<double>(*trigger.guest_time_ns) / 1e9)
           : "?";
-  return absl::StrFormat("%11s  %4s  %-24s  %14s → %-14s  %-34s  %6.0f µs\n", time,
+  return absl::StrFormat("%11s  %4s  %-16s  %12s → %-12s  %6.0f µs  %-30s  %s\n", time,
                          trigger.vcpu.has_value() ? absl::StrCat(*trigger.vcpu) : "-", report.tag,
-                         Value(trigger.old_value), Value(trigger.new_value), Writer(trigger.writer),
-                         static_cast<double>(report.cost.pause_ns) / 1e3);
+                         Value(trigger.old_value), Value(trigger.new_value),
+                         static_cast<double>(report.cost.pause_ns) / 1e3, Writer(trigger.writer),
+                         Line(trigger.writer));
 }
 
 }  // namespace watchsnap

@@ -1,7 +1,7 @@
 // CaptureTable: captures as lines for people, as they come.
 //
-//      TIME  VCPU  SYMBOL                    OLD → NEW            WRITER                            PAUSE
-//   4.1012s     0  jiffies_64     4294893231 → 4294893232         tick_do_update_jiffies64+0x5c      48 µs
+//      TIME  VCPU  SYMBOL          OLD   NEW           PAUSE  WRITER                     LINE
+// 4.1012 s     0  total_forks      95 → 96           61 µs  copy_process+0x1df5        kernel/fork.c:2470
 //
 // Threads: one at a time. Numbers that a kernel thinks of as signed or as pointers are shown as hex
 // where they are large.
