@@ -311,6 +311,39 @@ bool EndsWith(const std::vector<std::string>& all, const std::vector<std::string
   return tail.size() <= all.size() && std::equal(tail.rbegin(), tail.rend(), all.rbegin());
 }
 
+// A core for gdb, and one more for what was interrupted, from each set of saved registers: gdb knows neither entry
+// code nor the switch to the IRQ stack, so it begins again behind them.
+void WriteCores(LiveGuest& guest, const std::string& path, const Sample& sample, int cpu) {
+  const UnwoundStack stack = guest.Unwind(sample, cpu);
+  VcpuRegisters registers = sample.registers[cpu];
+  UnwoundStack part;
+  part.end = stack.end;
+  int number = 0;
+  auto write = [&] {
+    ASSERT_TRUE(WriteCore(absl::StrCat(path, ".", number++), registers, sample.stacks[cpu], guest.Format(part)));
+    part.frames.clear();
+  };
+  for (const StackFrame& frame : stack.frames) {
+    if (frame.saved_registers != 0) {
+      ASSERT_NO_FATAL_FAILURE(write());
+      // struct pt_regs, in its order.
+      std::array<uint64_t, 21> words;
+      ASSERT_TRUE(sample.stacks[cpu].Read(
+          frame.saved_registers, absl::MakeSpan(reinterpret_cast<uint8_t*>(words.data()), sizeof words)));
+      kvm_regs& regs = registers.regs;
+      __u64* const order[] = {&regs.r15, &regs.r14, &regs.r13, &regs.r12, &regs.rbp, &regs.rbx, &regs.r11,
+                                 &regs.r10, &regs.r9,  &regs.r8,  &regs.rax, &regs.rcx, &regs.rdx, &regs.rsi,
+                                 &regs.rdi};
+      for (size_t i = 0; i < std::size(order); ++i) *order[i] = words[i];
+      regs.rip = words[16];
+      regs.rflags = words[18];
+      regs.rsp = words[19];
+    }
+    part.frames.push_back(frame);
+  }
+  write();
+}
+
 TEST(LiveStacks, OfTheStockKernel) {
   LiveGuest guest;
   ASSERT_NO_FATAL_FAILURE(guest.Start());
@@ -333,9 +366,7 @@ TEST(LiveStacks, OfTheStockKernel) {
     if (i < 3) std::printf("%s\n", guest.Format(guest.Unwind(sample, i % kCpus)).c_str());
     for (int cpu = 0; guest.cores() && cpu < kCpus && cores < 20; ++cpu) {
       if (sample.registers[cpu].user_mode()) continue;
-      const UnwoundStack stack = guest.Unwind(sample, cpu);
-      ASSERT_TRUE(WriteCore(absl::StrCat(g_arguments[4], "/stack", cores++), sample.registers[cpu], sample.stacks[cpu],
-                            guest.Format(stack)));
+      ASSERT_NO_FATAL_FAILURE(WriteCores(guest, absl::StrCat(g_arguments[4], "/stack", cores++), sample, cpu));
     }
   }
   anywhere.Print("anywhere");
@@ -356,8 +387,7 @@ TEST(LiveStacks, OfTheStockKernel) {
     // Who interrupted: the handler, whatever it interrupted.
     EXPECT_THAT(guest.Names(stack), ::testing::Contains(::testing::HasSubstr("asm_sysvec_")));
     if (guest.cores() && i < 20) {
-      ASSERT_TRUE(WriteCore(absl::StrCat(g_arguments[4], "/tick", i), hits[i]->registers[hits[i]->leader],
-                            hits[i]->stacks[hits[i]->leader], guest.Format(stack)));
+      ASSERT_NO_FATAL_FAILURE(WriteCores(guest, absl::StrCat(g_arguments[4], "/tick", i), *hits[i], hits[i]->leader));
     }
   }
   ticks.Print("in the timer interrupt");
