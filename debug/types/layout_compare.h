@@ -18,6 +18,17 @@ namespace watchsnap {
 struct ComparedCounts {
   int types = 0, unions = 0, with_bitfields = 0, with_anonymous = 0;
   int members = 0, offsets = 0, bitfields = 0;
+
+  ComparedCounts& operator+=(const ComparedCounts& other) {
+    types += other.types;
+    unions += other.unions;
+    with_bitfields += other.with_bitfields;
+    with_anonymous += other.with_anonymous;
+    members += other.members;
+    offsets += other.offsets;
+    bitfields += other.bitfields;
+    return *this;
+  }
 };
 
 class LayoutComparison {

@@ -1,9 +1,10 @@
-// The stock kernel's types, from its .BTF, against what gdb says of the same vmlinux (from DWARF).
+// The stock kernel's types, from its .BTF and from its DWARF, against what gdb says of them.
 //   stock_types_test VMLINUX
 #include <algorithm>
 #include <cstdint>
 #include <cstdio>
 #include <memory>
+#include <optional>
 #include <set>
 #include <string>
 #include <utility>
@@ -13,6 +14,7 @@
 #include "absl/strings/str_join.h"
 #include "debug/symbols/elf_file.h"
 #include "debug/types/btf_reader.h"
+#include "debug/types/dwarf_types.h"
 #include "debug/types/gdb_layout.h"
 #include "debug/types/layout_compare.h"
 #include "debug/types/member_path.h"
@@ -81,16 +83,55 @@ class StockTypesTest : public testing::Test {
   static void SetUpTestSuite() {
     auto elf = ElfFile::Open(VmlinuxPath());
     ASSERT_TRUE(elf.ok()) << elf.status();
-    auto graph = ReadBtfOfElf(std::shared_ptr<const ElfFile>(*std::move(elf)));
+    elf_ = *std::move(elf);
+    auto graph = ReadBtfOfElf(elf_);
     ASSERT_TRUE(graph.ok()) << graph.status();
     graph_ = *graph;
   }
-  static void TearDownTestSuite() { graph_.reset(); }
+  static void TearDownTestSuite() {
+    graph_.reset();
+    elf_.reset();
+  }
   void SetUp() override { ASSERT_NE(graph_, nullptr); }
 
+  // Gdb is asked once.
+  static const std::vector<GdbLayout>& Layouts() {
+    static const std::vector<GdbLayout>* const layouts = [] {
+      const std::vector<std::string> names = TypeChoice(*graph_).Choose();
+      auto answer = AskGdb(VmlinuxPath(), names);
+      EXPECT_TRUE(answer.ok()) << answer.status();
+      auto* result = new std::vector<GdbLayout>();
+      if (answer.ok()) *result = *std::move(answer);
+      EXPECT_EQ(result->size(), names.size());
+      return result;
+    }();
+    return *layouts;
+  }
+
+  // `id` of `graph` is what the layout is of.
+  static void ExpectEqual(LayoutComparison& comparison, TypeId id, const GdbLayout& layout) {
+    ASSERT_FALSE(layout.members.empty())
+        << "gdb has no layout of " << layout.c_name << ": " << layout.refused;
+    EXPECT_EQ(absl::StrJoin(comparison.Compare(id, layout), "\n"), "");
+  }
+
+  static void ExpectEnough(const char* source, const ComparedCounts& counts) {
+    std::printf("%s: %d types (%d unions, %d with bitfields, %d with anonymous members): %d "
+                "members, %d offsets, %d bitfields\n",
+                source, counts.types, counts.unions, counts.with_bitfields, counts.with_anonymous,
+                counts.members, counts.offsets, counts.bitfields);
+    EXPECT_GE(counts.types, 200);
+    EXPECT_GE(counts.unions, 30);
+    EXPECT_GE(counts.with_bitfields, 80);
+    EXPECT_GE(counts.with_anonymous, 80);
+    EXPECT_GE(counts.bitfields, 300);
+  }
+
+  static std::shared_ptr<const ElfFile> elf_;
   static std::shared_ptr<const TypeGraph> graph_;
 };
 
+std::shared_ptr<const ElfFile> StockTypesTest::elf_;
 std::shared_ptr<const TypeGraph> StockTypesTest::graph_;
 
 TEST_F(StockTypesTest, WhatEverybodyKnowsIsThere) {
@@ -108,32 +149,45 @@ TEST_F(StockTypesTest, WhatEverybodyKnowsIsThere) {
   EXPECT_EQ(*graph_->SizeOf(*u64), 8u);
 }
 
-TEST_F(StockTypesTest, LayoutsAreThoseOfGdb) {
-  const std::vector<std::string> names = TypeChoice(*graph_).Choose();
-  ASSERT_GE(names.size(), 200u);
-  const auto layouts = AskGdb(VmlinuxPath(), names);
-  ASSERT_TRUE(layouts.ok()) << layouts.status();
-  ASSERT_EQ(layouts->size(), names.size());
+TEST_F(StockTypesTest, LayoutsFromBtfAreThoseOfGdb) {
   LayoutComparison comparison(*graph_);
-  for (const GdbLayout& layout : *layouts) {
-    if (layout.members.empty()) {
-      ADD_FAILURE() << "gdb has no layout of " << layout.c_name << ": " << layout.refused;
-      continue;
-    }
+  for (const GdbLayout& layout : Layouts()) {
     const auto id = graph_->Find(layout.c_name);
     ASSERT_TRUE(id.ok()) << id.status();
-    EXPECT_EQ(absl::StrJoin(comparison.Compare(*id, layout), "\n"), "");
+    ExpectEqual(comparison, *id, layout);
   }
-  const ComparedCounts& counts = comparison.counts();
-  std::printf("%d types (%d unions, %d with bitfields, %d with anonymous members): %d members, "
-              "%d offsets, %d bitfields\n",
-              counts.types, counts.unions, counts.with_bitfields, counts.with_anonymous,
-              counts.members, counts.offsets, counts.bitfields);
-  EXPECT_GE(counts.types, 200);
-  EXPECT_GE(counts.unions, 30);
-  EXPECT_GE(counts.with_bitfields, 80);
-  EXPECT_GE(counts.with_anonymous, 80);
-  EXPECT_GE(counts.bitfields, 300);
+  ExpectEnough("BTF", comparison.counts());
+}
+
+TEST_F(StockTypesTest, LayoutsFromDwarfAreThoseOfGdb) {
+  const auto dwarf = DwarfTypes::Open(elf_);
+  ASSERT_TRUE(dwarf.ok()) << dwarf.status();
+  ComparedCounts counts;
+  for (const GdbLayout& layout : Layouts()) {
+    const auto type = (*dwarf)->FindType(layout.c_name);
+    ASSERT_TRUE(type.ok()) << type.status();
+    LayoutComparison comparison(*type->graph);
+    ExpectEqual(comparison, type->id, layout);
+    counts += comparison.counts();
+  }
+  ExpectEnough("DWARF", counts);
+}
+
+TEST_F(StockTypesTest, VariablesHaveTheirTypesFromDwarf) {
+  const auto dwarf = DwarfTypes::Open(elf_);
+  ASSERT_TRUE(dwarf.ok()) << dwarf.status();
+  const auto jiffies = (*dwarf)->FindVariable("jiffies_64", std::nullopt);
+  ASSERT_TRUE(jiffies.ok()) << jiffies.status();
+  EXPECT_EQ(jiffies->graph->Describe(jiffies->id), "u64");
+  const auto task = (*dwarf)->FindVariable("init_task", std::nullopt);
+  ASSERT_TRUE(task.ok()) << task.status();
+  EXPECT_TRUE(FindMember(*task->graph, task->id, "se.run_node.rb_right").ok());
+  EXPECT_EQ(task->graph->SizeOf(task->id).value_or(0),
+            graph_->SizeOf(*graph_->Find("struct task_struct")).value_or(1));
+  EXPECT_EQ((*dwarf)->FindVariable("no_such_variable_", std::nullopt).status().code(),
+            absl::StatusCode::kNotFound);
+  EXPECT_EQ((*dwarf)->FindType("struct no_such_struct_").status().code(),
+            absl::StatusCode::kNotFound);
 }
 
 }  // namespace
