@@ -2,7 +2,7 @@
 //
 //   ASSIGN_OR_RETURN(std::shared_ptr<const TypeGraph> kernel, ReadBtfOfElf(elf));
 //   ASSIGN_OR_RETURN(auto program, ReadBtf(std::move(bytes), {.name = "prog 12's BTF"}));
-//   ASSIGN_OR_RETURN(auto module, ReadBtf(std::move(bytes), {.name = "xfs's BTF", .base = kernel}));
+//   ASSIGN_OR_RETURN(auto module, ReadBtf(std::move(bytes), {.name = "xfs BTF", .base = kernel}));
 //
 // The bytes may be anything: every offset, count and reference is checked, once, and an error says
 // what stood where. One pass, a few ms for a kernel (5 MB, 120,000 types); names stay in the bytes.

@@ -56,7 +56,7 @@ class SpellingsOfName {
     }
   }
 
-  // Calls `take(place)` for every place in `bytes` where one of them stands, until it returns false.
+  // Calls `take(place)` for every place in `bytes` where one stands, until it returns false.
   template <typename Take>
   void ForEachPlace(absl::Span<const uint8_t> bytes, Take take) const {
     if (spellings_.empty()) return;

@@ -1,5 +1,5 @@
 // Whether a TypeGraph and gdb agree about a type: every member, its name, where it begins to the
-// bit, how many bytes it has, how many bits a bitfield has, and so for the members inside. Testonly.
+// bit, how many bytes it has, how many bits a bitfield has, and so for members inside. Testonly.
 #ifndef WATCHSNAP_DEBUG_TYPES_LAYOUT_COMPARE_H_
 #define WATCHSNAP_DEBUG_TYPES_LAYOUT_COMPARE_H_
 
@@ -66,7 +66,9 @@ class LayoutComparison {
       return;
     }
     const auto ours = graph_.type(*resolved).members();
-    if (ours.size() != gdb.size()) return Differ(where, "number of members", ours.size(), gdb.size());
+    if (ours.size() != gdb.size()) {
+      return Differ(where, "number of members", ours.size(), gdb.size());
+    }
     for (size_t i = 0; i < ours.size(); ++i) {
       const std::string path = absl::StrCat(where, ".", gdb[i].name);
       const auto place = PlaceOf(graph_, ours[i], bit);

@@ -172,8 +172,8 @@ std::vector<TypeId> TypeGraph::FindAll(TypeKind kind, std::string_view name) con
 bool TypeGraph::SameLayout(TypeId a, TypeId b) const {
   const Type& one = type(a);
   const Type& other = type(b);
-  if (one.size != other.size || one.target != other.target || one.details_count != other.details_count ||
-      one.encoding != other.encoding || one.is_signed != other.is_signed) {
+  if (one.size != other.size || one.target != other.target ||
+      one.details_count != other.details_count || one.encoding != other.encoding || one.is_signed != other.is_signed) {
     return false;
   }
   const auto same = [](const Member& x, const Member& y) {

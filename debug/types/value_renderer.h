@@ -1,7 +1,7 @@
 // A value as JSON, from bytes that were copied while the guest stood still.
 //
 //   RenderedValue value = RenderValue(graph, type, bytes);
-//   value.json       {"pid":42,"comm":"init","policy":"SCHED_EXT","parent":"0xffff88810004c000",…}
+//   value.json       {"pid":42,"comm":"init","policy":"SCHED_EXT","parent":"0xffff88810004c000"}
 //   value.degraded   {"tls_array[2]", "its bytes, from 5984, were not copied"} …
 //
 // What stands for what
