@@ -26,7 +26,8 @@ std::string FormatStack(const UnwoundStack& stack, const KernelSymbols& symbols,
   return text;
 }
 
-std::vector<std::string> FunctionNames(const UnwoundStack& stack, const KernelSymbols& symbols, uint64_t slide) {
+std::vector<std::string> FunctionNames(const UnwoundStack& stack, const KernelSymbols& symbols,
+                                       uint64_t slide) {
   std::vector<std::string> names;
   names.reserve(stack.frames.size());
   for (const StackFrame& frame : stack.frames) {

@@ -21,14 +21,16 @@
 
 namespace watchsnap {
 
-// "function+0x1f", the offset being that of the pc (of a caller: of its return address, as Linux prints).
+// "function+0x1f", the offset being that of the pc (of a caller: of its return address, as Linux
+// prints).
 std::string FormatFrame(const StackFrame& frame, const KernelSymbols& symbols, uint64_t slide);
 
 // A line a frame, and the end in brackets.
 std::string FormatStack(const UnwoundStack& stack, const KernelSymbols& symbols, uint64_t slide);
 
 // Innermost first; "" where no function holds the address.
-std::vector<std::string> FunctionNames(const UnwoundStack& stack, const KernelSymbols& symbols, uint64_t slide);
+std::vector<std::string> FunctionNames(const UnwoundStack& stack, const KernelSymbols& symbols,
+                                       uint64_t slide);
 
 }  // namespace watchsnap
 

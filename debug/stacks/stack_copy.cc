@@ -23,7 +23,8 @@ void StackCopy::Take(const StackExtents& extents, uint64_t sp, Copier copy) {
     if (extent.previous_sp_at == 0) return;
     uint64_t word = 0;
     // The current privilege level in CS: 3 is user space.
-    if (extent.previous_cs_at != 0 && (!ReadWord(extent.previous_cs_at, word) || (word & 3) == 3)) return;
+    if (extent.previous_cs_at != 0 && (!ReadWord(extent.previous_cs_at, word) || (word & 3) == 3))
+      return;
     if (!ReadWord(extent.previous_sp_at, sp)) return;
   }
 }
@@ -34,7 +35,8 @@ bool StackCopy::ReadWord(uint64_t kva, uint64_t& word) const {
 
 bool StackCopy::Read(uint64_t kva, absl::Span<uint8_t> out) const {
   for (const Part& part : parts()) {
-    if (kva < part.kva || kva - part.kva > part.size || out.size() > part.size - (kva - part.kva)) continue;
+    if (kva < part.kva || kva - part.kva > part.size || out.size() > part.size - (kva - part.kva))
+      continue;
     std::memcpy(out.data(), buffer_.get() + part.offset + (kva - part.kva), out.size());
     return true;
   }

@@ -1,13 +1,15 @@
-// StackCopy: the bytes of one vCPU's stacks, taken while the guest is frozen: from SP up to the end of its
-// stack, then the stack that was left for it from there up, and so on. Typically a few hundred bytes to 2 KB.
+// StackCopy: the bytes of one vCPU's stacks, taken while the guest is frozen: from SP up to the end
+// of its stack, then the stack that was left for it from there up, and so on. Typically a few
+// hundred bytes to 2 KB.
 //
 //   StackCopy copy;                              // once: allocates kCapacity
 //   copy.Take(extents, vcpu.sp(), copy_prefix);  // frozen: allocates nothing
-//   unwinder->Unwind(input, [&](uint64_t kva, absl::Span<uint8_t> out) { return copy.Read(kva, out); });
+//   unwinder->Unwind(input, [&](uint64_t kva, absl::Span<uint8_t> out) { return copy.Read(kva,
+//   out); });
 //
-// Threads: Take on one, later Read on any. Errors: none; what could not be copied is not there, and the
-// unwinder says so.
-// Guest input: at most kMaxParts stacks and kCapacity bytes, wherever the guest points.
+// Threads: Take on one, later Read on any. Errors: none; what could not be copied is not there, and
+// the unwinder says so. Guest input: at most kMaxParts stacks and kCapacity bytes, wherever the
+// guest points.
 #ifndef WATCHSNAP_DEBUG_STACKS_STACK_COPY_H_
 #define WATCHSNAP_DEBUG_STACKS_STACK_COPY_H_
 
@@ -28,8 +30,8 @@ class StackCopy {
   static constexpr size_t kMaxParts = 5;
   static constexpr size_t kCapacity = 48 << 10;
 
-  // Copies from `kva` on until something is not mapped; returns how many bytes (ReadVirtualPrefix, by the
-  // kernel's own page tables: those of user space may lack the stacks).
+  // Copies from `kva` on until something is not mapped; returns how many bytes (ReadVirtualPrefix,
+  // by the kernel's own page tables: those of user space may lack the stacks).
   using Copier = absl::FunctionRef<size_t(uint64_t kva, absl::Span<uint8_t> out)>;
 
   struct Part {

@@ -1,26 +1,28 @@
-// StackExtents: where the kernel's stacks end, and where one says which stack was left for it. With it a
-// freeze copies a stack from SP up and follows it across stack switches, without unwinding:
+// StackExtents: where the kernel's stacks end, and where one says which stack was left for it. With
+// it a freeze copies a stack from SP up and follows it across stack switches, without unwinding:
 //
-//   absl::StatusOr<StackExtents> extents = StackExtents::Create(*symbols, slide, read_kernel, cpus);  // once, not frozen
-//   …frozen…
-//   copies[i].Take(*extents, vcpu.sp(), copy_prefix);                                              // stack_copy.h
+//   absl::StatusOr<StackExtents> extents = StackExtents::Create(*symbols, slide, read_kernel,
+//   cpus);  // once, not frozen …frozen… copies[i].Take(*extents, vcpu.sp(), copy_prefix); //
+//   stack_copy.h
 //
 // What there is (x86_64):
 // - A task's stack: THREAD_SIZE bytes, aligned to that, so its end is known from the address alone.
-// - The IRQ stack of a CPU (hardirqs, and softirqs that run when one ends): IRQ_STACK_SIZE bytes at a page; the
+// - The IRQ stack of a CPU (hardirqs, and softirqs that run when one ends): IRQ_STACK_SIZE bytes at
+// a page; the
 //   word at its top is the SP of the stack that was left.
-// - The exception stacks of a CPU (#DF, NMI, #DB, #MC, #VC), in the CPU entry area with unmapped pages between; at
+// - The exception stacks of a CPU (#DF, NMI, #DB, #MC, #VC), in the CPU entry area with unmapped
+// pages between; at
 //   the top is what the processor pushed: RIP, CS, RFLAGS, RSP, SS.
 // - The entry stack of a CPU, a page, only ever entered from user space.
-// All but the tasks' are placed once, when the kernel brings up its CPUs: Create reads where, for CPUs that are up.
-// One that comes up later is not known: its IRQ stack is then taken for a task's.
+// All but the tasks' are placed once, when the kernel brings up its CPUs: Create reads where, for
+// CPUs that are up. One that comes up later is not known: its IRQ stack is then taken for a task's.
 //
-// Threads: immutable; Find from any thread, allocates nothing. Units: run-time KVAs, `end` is exclusive.
-// Errors: FailedPrecondition if the kernel's per-CPU offsets cannot be read. A kernel without one of the variables
-// has fewer known stacks.
-// Guest input: addresses read from the guest are checked for being kernel addresses and nothing else; a hostile
-// guest can make a copy useless, not long.
-// Sources: Linux arch/x86/include/asm/{page_64_types,processor,irq_stack,cpu_entry_area}.h,
+// Threads: immutable; Find from any thread, allocates nothing. Units: run-time KVAs, `end` is
+// exclusive. Errors: FailedPrecondition if the kernel's per-CPU offsets cannot be read. A kernel
+// without one of the variables has fewer known stacks. Guest input: addresses read from the guest
+// are checked for being kernel addresses and nothing else; a hostile guest can make a copy useless,
+// not long. Sources: Linux
+// arch/x86/include/asm/{page_64_types,processor,irq_stack,cpu_entry_area}.h,
 // arch/x86/kernel/{irq_64,dumpstack_64,cpu/common}.c.
 #ifndef WATCHSNAP_DEBUG_STACKS_STACK_EXTENTS_H_
 #define WATCHSNAP_DEBUG_STACKS_STACK_EXTENTS_H_
@@ -43,7 +45,8 @@ struct StackExtent {
   uint64_t end = 0;
   // Where the SP of the stack that was left for this one stands; 0: none was.
   uint64_t previous_sp_at = 0;
-  // Where the CS that was interrupted stands: user space's (low bits 3) left no stack. 0: not saved here.
+  // Where the CS that was interrupted stands: user space's (low bits 3) left no stack. 0: not saved
+  // here.
   uint64_t previous_cs_at = 0;
 };
 
@@ -52,7 +55,8 @@ class StackExtents {
   // All of `out`, or an error; the running kernel's memory.
   using Reader = absl::FunctionRef<absl::Status(uint64_t kva, absl::Span<uint8_t> out)>;
 
-  static absl::StatusOr<StackExtents> Create(const KernelSymbols& symbols, uint64_t slide, Reader read, int cpus);
+  static absl::StatusOr<StackExtents> Create(const KernelSymbols& symbols, uint64_t slide,
+                                             Reader read, int cpus);
 
   // The stack that `sp` is in.
   StackExtent Find(uint64_t sp) const;

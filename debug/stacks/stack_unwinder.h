@@ -1,21 +1,22 @@
 // StackUnwinder: who called whom, from registers and bytes of stack that were copied before.
 //
-//   ASSIGN_OR_RETURN(std::shared_ptr<const StackUnwinder> unwinder, StackUnwinder::Create(symbols));
-//   UnwoundStack stack = unwinder->Unwind(
-//       {.registers = UnwindRegisters::From(vcpu), .slide = slide}, [&](uint64_t kva, absl::Span<uint8_t> out) {
+//   ASSIGN_OR_RETURN(std::shared_ptr<const StackUnwinder> unwinder,
+//   StackUnwinder::Create(symbols)); UnwoundStack stack = unwinder->Unwind(
+//       {.registers = UnwindRegisters::From(vcpu), .slide = slide}, [&](uint64_t kva,
+//       absl::Span<uint8_t> out) {
 //         return copy.Read(kva, out);       // StackCopy, stack_copy.h
 //       });
 //   std::string text = FormatStack(stack, *symbols, slide);
 //
-// Frames come from the kernel's own unwind table (ORC) only, through interrupt and exception frames and
-// from one stack to the next, until user space or the place where a thread or a CPU started. Nothing is
-// guessed: where the table or the bytes end, the stack ends and says why (StackEnd).
+// Frames come from the kernel's own unwind table (ORC) only, through interrupt and exception frames
+// and from one stack to the next, until user space or the place where a thread or a CPU started.
+// Nothing is guessed: where the table or the bytes end, the stack ends and says why (StackEnd).
 //
-// Threads: immutable; any thread, several at once. Create reads 5 MB of the vmlinux; Unwind allocates its result.
-// Ownership: keeps the symbols alive.
-// Guest input: stack bytes and registers may be anything. Work is at most `max_frames` steps with a few
-// reads each; no address is read except through the reader.
-// Units: addresses are run-time KVAs, `slide` is what KASLR adds to link-time ones.
+// Threads: immutable; any thread, several at once. Create reads 5 MB of the vmlinux; Unwind
+// allocates its result. Ownership: keeps the symbols alive. Guest input: stack bytes and registers
+// may be anything. Work is at most `max_frames` steps with a few reads each; no address is read
+// except through the reader. Units: addresses are run-time KVAs, `slide` is what KASLR adds to
+// link-time ones.
 #ifndef WATCHSNAP_DEBUG_STACKS_STACK_UNWINDER_H_
 #define WATCHSNAP_DEBUG_STACKS_STACK_UNWINDER_H_
 
@@ -43,15 +44,16 @@ enum class FrameKind {
   kInnermost,    // the registers that unwinding began with
   kCaller,       // pc is a return address: the call is before it
   kInterrupted,  // an interrupt or exception came at pc; its registers were on the stack
-  kStart,        // pc is where a function starts that was not called but put there as a return address: what
-                 // a new task begins with (ret_from_fork_asm), or the target of a retpoline
+  kStart,  // pc is where a function starts that was not called but put there as a return address:
+           // what a new task begins with (ret_from_fork_asm), or the target of a retpoline
 };
 
 struct StackFrame {
   uint64_t pc = 0;
   uint64_t sp = 0;  // the stack pointer of this function, at pc
   FrameKind kind = FrameKind::kInnermost;
-  // Of kInterrupted: where its registers were saved (x86_64: struct pt_regs); 0 where not all of them were.
+  // Of kInterrupted: where its registers were saved (x86_64: struct pt_regs); 0 where not all of
+  // them were.
   uint64_t saved_registers = 0;
 
   // The address to ask symbols and line tables about: inside the call, not behind it.
@@ -66,10 +68,11 @@ enum class StackEnd {
   kCpuStart,      // where a CPU's idle task started
   kEndOfStack,    // elsewhere, where the kernel says that nothing is above
   // Cut short; `detail` has the particulars.
-  kNotCopied,     // bytes at missing_address are needed
-  kNoUnwindEntry, // the last frame's code has no unwind information (a module, generated code, odd assembly)
-  kBadEntry,      // its unwind information needs a register that is not known there, or makes no sense
-  kLoop,          // the next stack pointer is where the stack was already
+  kNotCopied,      // bytes at missing_address are needed
+  kNoUnwindEntry,  // the last frame's code has no unwind information (a module, generated code, odd
+                   // assembly)
+  kBadEntry,  // its unwind information needs a register that is not known there, or makes no sense
+  kLoop,      // the next stack pointer is where the stack was already
   kMaxFrames,
 };
 
@@ -84,15 +87,16 @@ struct UnwoundStack {
   std::string detail;            // why a stack was cut short
   uint64_t missing_address = 0;  // of kNotCopied
   uint32_t missing_bytes = 0;
-  uint64_t user_pc = 0;          // of kUserSpace
+  uint64_t user_pc = 0;  // of kUserSpace
   uint64_t user_sp = 0;
 };
 
 struct UnwindInput {
   UnwindRegisters registers;
   uint64_t slide = 0;
-  // True for addresses in code that the kernel generated with frame pointers: programs and trampolines of BPF
-  // (those that /proc/kallsyms shows as [bpf]). Without it a stack ends at the first of them.
+  // True for addresses in code that the kernel generated with frame pointers: programs and
+  // trampolines of BPF (those that /proc/kallsyms shows as [bpf]). Without it a stack ends at the
+  // first of them.
   std::function<bool(uint64_t pc)> has_frame_pointer;
 };
 
@@ -109,7 +113,8 @@ class StackUnwinder {
 
  private:
   StackUnwinder(std::shared_ptr<const KernelSymbols> symbols, x86_64::OrcTable table);
-  // The rule for a frame, at link-time addresses. May find that a caller is a start (FrameKind::kStart).
+  // The rule for a frame, at link-time addresses. May find that a caller is a start
+  // (FrameKind::kStart).
   std::optional<x86_64::OrcEntry> FindEntry(StackFrame& frame, const StackFrame* callee,
                                             const UnwindInput& input) const;
   bool IsBehindErrorEntry(const StackFrame& frame, const StackFrame* callee, uint64_t slide) const;

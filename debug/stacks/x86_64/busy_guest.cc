@@ -1,6 +1,6 @@
-// The first process of a guest that is to be found inside its kernel: one process a CPU that makes system calls
-// and page faults without end, and a third that asks the kernel for the stacks of all CPUs (sysrq l), last for a
-// crash (sysrq c). Writes "busy guest: ready" to the console first.
+// The first process of a guest that is to be found inside its kernel: one process a CPU that makes
+// system calls and page faults without end, and a third that asks the kernel for the stacks of all
+// CPUs (sysrq l), last for a crash (sysrq c). Writes "busy guest: ready" to the console first.
 #include <fcntl.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -27,7 +27,8 @@ void BeBusy() {
     for (int i = 0; i < 20; ++i) {
       if (write(ends[1], buffer, 4096) < 0 || read(ends[0], buffer, 4096) < 0) _exit(1);
     }
-    void* pages = mmap(nullptr, 1 << 20, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    void* pages =
+        mmap(nullptr, 1 << 20, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (pages == MAP_FAILED) _exit(1);
     for (int i = 0; i < 1 << 20; i += 4096) static_cast<volatile char*>(pages)[i] = 1;
     munmap(pages, 1 << 20);
@@ -37,7 +38,10 @@ void BeBusy() {
       if (read(file, buffer, sizeof buffer) < 0) _exit(1);
       close(file);
     }
-    if (const pid_t child = fork(); child == 0) _exit(0); else if (child > 0) waitpid(child, nullptr, 0);
+    if (const pid_t child = fork(); child == 0)
+      _exit(0);
+    else if (child > 0)
+      waitpid(child, nullptr, 0);
   }
 }
 

@@ -1,4 +1,5 @@
-// One vCPU's registers and copied stacks as an ELF core that gdb reads: the independent opinion on a stack.
+// One vCPU's registers and copied stacks as an ELF core that gdb reads: the independent opinion on
+// a stack.
 //   gdb -nx -batch vmlinux -ex 'core-file stack0.core' -ex bt
 // Threads: any. Errors: false if a file could not be written. Testonly.
 #ifndef WATCHSNAP_DEBUG_STACKS_X86_64_CORE_FILE_H_
@@ -25,8 +26,12 @@ inline bool WriteCore(const std::string& path, const VcpuRegisters& vcpu, const 
   status.pr_pid = 1;
   const kvm_regs& r = vcpu.regs;
   // struct user_regs_struct: the order of ELF_NGREG words.
-  const uint64_t words[] = {r.r15, r.r14, r.r13, r.r12, r.rbp, r.rbx, r.r11, r.r10, r.r9,
-                            r.r8,  r.rax, r.rcx, r.rdx, r.rsi, r.rdi, r.rax, r.rip, vcpu.sregs.cs.selector,
+  const uint64_t words[] = {r.r15,    r.r14, r.r13,
+                            r.r12,    r.rbp, r.rbx,
+                            r.r11,    r.r10, r.r9,
+                            r.r8,     r.rax, r.rcx,
+                            r.rdx,    r.rsi, r.rdi,
+                            r.rax,    r.rip, vcpu.sregs.cs.selector,
                             r.rflags, r.rsp, vcpu.sregs.ss.selector};
   std::memcpy(&status.pr_reg, words, sizeof words);
 
@@ -54,7 +59,8 @@ inline bool WriteCore(const std::string& path, const VcpuRegisters& vcpu, const 
   append(&note, sizeof note);
   append("CORE\0\0\0", 8);
   append(&status, sizeof status);
-  segments.push_back({.p_type = PT_NOTE, .p_offset = contents_at, .p_filesz = contents.size(), .p_align = 4});
+  segments.push_back(
+      {.p_type = PT_NOTE, .p_offset = contents_at, .p_filesz = contents.size(), .p_align = 4});
   for (const StackCopy::Part& part : stack.parts()) {
     std::vector<uint8_t> bytes(part.size);
     if (!stack.Read(part.kva, absl::MakeSpan(bytes))) return false;
@@ -67,7 +73,8 @@ inline bool WriteCore(const std::string& path, const VcpuRegisters& vcpu, const 
                         .p_align = 1});
     append(bytes.data(), bytes.size());
   }
-  auto write = [](const std::string& name, const std::vector<std::pair<const void*, size_t>>& pieces) {
+  auto write = [](const std::string& name,
+                  const std::vector<std::pair<const void*, size_t>>& pieces) {
     FILE* file = std::fopen(name.c_str(), "wb");
     if (file == nullptr) return false;
     bool ok = true;

@@ -1,8 +1,10 @@
-// Stacks of the stock kernel, alive: random freezes, freezes inside timer interrupts and NMIs, and a panic.
+// Stacks of the stock kernel, alive: random freezes, freezes inside timer interrupts and NMIs, and
+// a panic.
 //   live_stacks VMLINUZ VMLINUX BUSY_GUEST [CORES]
-// Every kernel stack must be whole; those that the kernel itself prints (sysrq l from its NMI handler, the panic)
-// must have the same functions. With CORES, a folder, it writes ELF cores of some freezes, for gdb.
-// Runs where watchpoints are delivered (live_stacks_test: the emulated KVM host).
+// Every kernel stack must be whole; those that the kernel itself prints (sysrq l from its NMI
+// handler, the panic) must have the same functions. With CORES, a folder, it writes ELF cores of
+// some freezes, for gdb. Runs where watchpoints are delivered (live_stacks_test: the emulated KVM
+// host).
 #include <unistd.h>
 
 #include <algorithm>
@@ -82,7 +84,8 @@ class LiveGuest : public HitSink {
     LinuxBoot boot;
     boot.kernel_path = g_arguments[1];
     boot.initrd = std::move(initramfs).Build();
-    boot.command_line = absl::StrCat("console=hvc0 panic=-1 ignore_loglevel", cores() ? " nokaslr" : "");
+    boot.command_line =
+        absl::StrCat("console=hvc0 panic=-1 ignore_loglevel", cores() ? " nokaslr" : "");
     config.boot = std::move(boot);
     StandardDeviceOptions devices;
     devices.console_sink = [this](std::string_view text) {
@@ -172,20 +175,24 @@ class LiveGuest : public HitSink {
   WatchId Arm(std::string_view name) {
     auto address = symbols_->AddressOf(name);
     EXPECT_THAT(address, IsOk());
-    auto watch = device_->Arm({.address = *address + slide_, .length = 4, .tag = std::string(name)});
+    auto watch =
+        device_->Arm({.address = *address + slide_, .length = 4, .tag = std::string(name)});
     EXPECT_THAT(watch, IsOk());
     return watch.value_or(kNoWatch);
   }
   void Disarm(WatchId watch) { EXPECT_THAT(device_->Disarm(watch), IsOk()); }
 
   UnwoundStack Unwind(const Sample& sample, int cpu) {
-    return unwinder_->Unwind({.registers = UnwindRegisters::From(sample.registers[cpu]), .slide = slide_},
-                             [&sample, cpu](uint64_t kva, absl::Span<uint8_t> out) {
-                               return sample.stacks[cpu].Read(kva, out);
-                             });
+    return unwinder_->Unwind(
+        {.registers = UnwindRegisters::From(sample.registers[cpu]), .slide = slide_},
+        [&sample, cpu](uint64_t kva, absl::Span<uint8_t> out) {
+          return sample.stacks[cpu].Read(kva, out);
+        });
   }
   std::string Format(const UnwoundStack& stack) { return FormatStack(stack, *symbols_, slide_); }
-  std::vector<std::string> Names(const UnwoundStack& stack) { return FunctionNames(stack, *symbols_, slide_); }
+  std::vector<std::string> Names(const UnwoundStack& stack) {
+    return FunctionNames(stack, *symbols_, slide_);
+  }
 
  private:
   void Identify() {
@@ -209,7 +216,8 @@ class LiveGuest : public HitSink {
     auto slide = MeasureSlide(*symbols_, evidence);
     ASSERT_THAT(slide, IsOk());
     slide_ = slide->value;
-    const auto top = TranslateVirtual(machine_->memory(), paging_, *symbols_->AddressOf("init_top_pgt") + slide_);
+    const auto top = TranslateVirtual(machine_->memory(), paging_,
+                                      *symbols_->AddressOf("init_top_pgt") + slide_);
     ASSERT_TRUE(top.has_value());
     paging_.cr3 = top->gpa;
     auto extents = StackExtents::Create(*symbols_, slide_, read, kCpus);
@@ -237,8 +245,8 @@ class LiveGuest : public HitSink {
 // Counts of what was seen, and the checks that hold for every stack.
 struct Census {
   std::map<StackEnd, int> ends;
-  int interrupted = 0;   // stacks with an interrupt or exception frame
-  int several_parts = 0; // that went over several stacks
+  int interrupted = 0;    // stacks with an interrupt or exception frame
+  int several_parts = 0;  // that went over several stacks
   size_t frames = 0;
   size_t bytes = 0;
   size_t most_bytes = 0;
@@ -258,33 +266,39 @@ struct Census {
       bytes += sample.stacks[cpu].bytes();
       most_bytes = std::max(most_bytes, sample.stacks[cpu].bytes());
       several_parts += sample.stacks[cpu].parts().size() > 1;
-      interrupted += std::any_of(stack.frames.begin(), stack.frames.end(), [](const StackFrame& frame) {
-        return frame.kind == FrameKind::kInterrupted;
-      });
+      interrupted += std::any_of(
+          stack.frames.begin(), stack.frames.end(),
+          [](const StackFrame& frame) { return frame.kind == FrameKind::kInterrupted; });
       EXPECT_TRUE(IsWhole(stack.end) && stack.end != StackEnd::kEndOfStack)
-          << sample.why << ", CPU " << cpu << ":\n" << guest.Format(stack);
+          << sample.why << ", CPU " << cpu << ":\n"
+          << guest.Format(stack);
       for (const std::string& name : guest.Names(stack)) EXPECT_NE(name, "") << guest.Format(stack);
     }
   }
   void Print(std::string_view what) const {
-    std::printf("%.*s: %d kernel stacks of %d freezes, %zu frames, %d across an interrupt, %d over several stacks; "
-                "copied %zu bytes in all, at most %zu; %.1f us a freeze\n",
-                static_cast<int>(what.size()), what.data(), stacks, samples, frames, interrupted, several_parts, bytes,
-                most_bytes, samples == 0 ? 0.0 : copy_ns / 1e3 / samples);
-    for (const auto& [end, count] : ends) std::printf("  %4d %s\n", count, std::string(StackEndName(end)).c_str());
+    std::printf(
+        "%.*s: %d kernel stacks of %d freezes, %zu frames, %d across an interrupt, %d over several "
+        "stacks; "
+        "copied %zu bytes in all, at most %zu; %.1f us a freeze\n",
+        static_cast<int>(what.size()), what.data(), stacks, samples, frames, interrupted,
+        several_parts, bytes, most_bytes, samples == 0 ? 0.0 : copy_ns / 1e3 / samples);
+    for (const auto& [end, count] : ends)
+      std::printf("  %4d %s\n", count, std::string(StackEndName(end)).c_str());
     std::fflush(stdout);
   }
 };
 
-// The functions of the kernel's own "Call Trace:" that begins at or after `from`; "? name" is not the kernel's
-// word for it. Leaves out the offsets, and marks of other stacks (<IRQ>, <TASK>).
-std::vector<std::string> KernelTrace(const KernelSymbols& symbols, std::string_view console, size_t from) {
+// The functions of the kernel's own "Call Trace:" that begins at or after `from`; "? name" is not
+// the kernel's word for it. Leaves out the offsets, and marks of other stacks (<IRQ>, <TASK>).
+std::vector<std::string> KernelTrace(const KernelSymbols& symbols, std::string_view console,
+                                     size_t from) {
   std::vector<std::string> names;
   const size_t begin = console.find("Call Trace:", from);
   if (begin == console.npos) return names;
   bool in_task = false;
   for (std::string_view line : absl::StrSplit(console.substr(begin), '\n')) {
-    if (const size_t stamp = line.find("] "); stamp != line.npos && absl::StartsWith(line, "[")) line = line.substr(stamp + 2);
+    if (const size_t stamp = line.find("] "); stamp != line.npos && absl::StartsWith(line, "["))
+      line = line.substr(stamp + 2);
     line = absl::StripAsciiWhitespace(line);
     if (line == "Call Trace:") {
       if (in_task) break;
@@ -297,7 +311,8 @@ std::vector<std::string> KernelTrace(const KernelSymbols& symbols, std::string_v
     absl::ConsumePrefix(&line, "RIP: 0010:");
     const size_t plus = line.find("+0x");
     if (plus == line.npos || absl::StrContains(line.substr(0, plus), ' ')) continue;
-    // The kernel knows labels inside of functions (entry_SYSCALL_64_after_hwframe): the functions are compared.
+    // The kernel knows labels inside of functions (entry_SYSCALL_64_after_hwframe): the functions
+    // are compared.
     std::string_view name = line.substr(0, plus);
     if (const auto address = symbols.AddressOf(name); address.ok()) {
       if (const auto symbol = symbols.Symbolize(*address); symbol.has_value()) name = symbol->name;
@@ -311,8 +326,8 @@ bool EndsWith(const std::vector<std::string>& all, const std::vector<std::string
   return tail.size() <= all.size() && std::equal(tail.rbegin(), tail.rend(), all.rbegin());
 }
 
-// A core for gdb, and one more for what was interrupted, from each set of saved registers: gdb knows neither entry
-// code nor the switch to the IRQ stack, so it begins again behind them.
+// A core for gdb, and one more for what was interrupted, from each set of saved registers: gdb
+// knows neither entry code nor the switch to the IRQ stack, so it begins again behind them.
 void WriteCores(LiveGuest& guest, const std::string& path, const Sample& sample, int cpu) {
   const UnwoundStack stack = guest.Unwind(sample, cpu);
   VcpuRegisters registers = sample.registers[cpu];
@@ -320,7 +335,8 @@ void WriteCores(LiveGuest& guest, const std::string& path, const Sample& sample,
   part.end = stack.end;
   int number = 0;
   auto write = [&] {
-    ASSERT_TRUE(WriteCore(absl::StrCat(path, ".", number++), registers, sample.stacks[cpu], guest.Format(part)));
+    ASSERT_TRUE(WriteCore(absl::StrCat(path, ".", number++), registers, sample.stacks[cpu],
+                          guest.Format(part)));
     part.frames.clear();
   };
   for (const StackFrame& frame : stack.frames) {
@@ -329,11 +345,12 @@ void WriteCores(LiveGuest& guest, const std::string& path, const Sample& sample,
       // struct pt_regs, in its order.
       std::array<uint64_t, 21> words;
       ASSERT_TRUE(sample.stacks[cpu].Read(
-          frame.saved_registers, absl::MakeSpan(reinterpret_cast<uint8_t*>(words.data()), sizeof words)));
+          frame.saved_registers,
+          absl::MakeSpan(reinterpret_cast<uint8_t*>(words.data()), sizeof words)));
       kvm_regs& regs = registers.regs;
-      __u64* const order[] = {&regs.r15, &regs.r14, &regs.r13, &regs.r12, &regs.rbp, &regs.rbx, &regs.r11,
-                                 &regs.r10, &regs.r9,  &regs.r8,  &regs.rax, &regs.rcx, &regs.rdx, &regs.rsi,
-                                 &regs.rdi};
+      __u64* const order[] = {&regs.r15, &regs.r14, &regs.r13, &regs.r12, &regs.rbp,
+                              &regs.rbx, &regs.r11, &regs.r10, &regs.r9,  &regs.r8,
+                              &regs.rax, &regs.rcx, &regs.rdx, &regs.rsi, &regs.rdi};
       for (size_t i = 0; i < std::size(order); ++i) *order[i] = words[i];
       regs.rip = words[16];
       regs.rflags = words[18];
@@ -366,7 +383,8 @@ TEST(LiveStacks, OfTheStockKernel) {
     if (i < 3) std::printf("%s\n", guest.Format(guest.Unwind(sample, i % kCpus)).c_str());
     for (int cpu = 0; guest.cores() && cpu < kCpus && cores < 20; ++cpu) {
       if (sample.registers[cpu].user_mode()) continue;
-      ASSERT_NO_FATAL_FAILURE(WriteCores(guest, absl::StrCat(g_arguments[4], "/stack", cores++), sample, cpu));
+      ASSERT_NO_FATAL_FAILURE(
+          WriteCores(guest, absl::StrCat(g_arguments[4], "/stack", cores++), sample, cpu));
     }
   }
   anywhere.Print("anywhere");
@@ -387,14 +405,15 @@ TEST(LiveStacks, OfTheStockKernel) {
     // Who interrupted: the handler, whatever it interrupted.
     EXPECT_THAT(guest.Names(stack), ::testing::Contains(::testing::HasSubstr("asm_sysvec_")));
     if (guest.cores() && i < 20) {
-      ASSERT_NO_FATAL_FAILURE(WriteCores(guest, absl::StrCat(g_arguments[4], "/tick", i), *hits[i], hits[i]->leader));
+      ASSERT_NO_FATAL_FAILURE(
+          WriteCores(guest, absl::StrCat(g_arguments[4], "/tick", i), *hits[i], hits[i]->leader));
     }
   }
   ticks.Print("in the timer interrupt");
   EXPECT_GE(ticks.interrupted, 5);
 
-  // The kernel's own word: from the NMI handler, each CPU prints the stack of what the NMI came into, and then
-  // clears its bit, which we watch.
+  // The kernel's own word: from the NMI handler, each CPU prints the stack of what the NMI came
+  // into, and then clears its bit, which we watch.
   guest.Collect("backtrace_mask");
   watch = guest.Arm("backtrace_mask");
   ASSERT_TRUE(guest.WaitForConsole("busy guest: crash", absl::Seconds(120))) << guest.console();
@@ -407,9 +426,9 @@ TEST(LiveStacks, OfTheStockKernel) {
   for (const auto& hit : hits) {
     nmis.Add(guest, *hit);
     const UnwoundStack stack = guest.Unwind(*hit, hit->leader);
-    const auto interrupted = std::find_if(stack.frames.begin(), stack.frames.end(), [](const StackFrame& frame) {
-      return frame.kind == FrameKind::kInterrupted;
-    });
+    const auto interrupted =
+        std::find_if(stack.frames.begin(), stack.frames.end(),
+                     [](const StackFrame& frame) { return frame.kind == FrameKind::kInterrupted; });
     if (interrupted == stack.frames.end()) continue;  // in user space, or the CPU that asked
     std::vector<std::string> names = guest.Names(stack);
     names.erase(names.begin(), names.begin() + (interrupted - stack.frames.begin()));
@@ -442,13 +461,15 @@ TEST(LiveStacks, OfTheStockKernel) {
   }
   for (const auto& names : ours) {
     // Theirs begins with the caller of RIP (which is on the line "RIP:").
-    const bool found = std::any_of(theirs.begin(), theirs.end(), [&names](const std::vector<std::string>& trace) {
-      return trace.size() + 1 >= names.size() && EndsWith(names, trace);
-    });
+    const bool found =
+        std::any_of(theirs.begin(), theirs.end(), [&names](const std::vector<std::string>& trace) {
+          return trace.size() + 1 >= names.size() && EndsWith(names, trace);
+        });
     compared += found;
     EXPECT_TRUE(found) << absl::StrJoin(names, "\n");
   }
-  std::printf("in NMIs: %zu stacks of interrupted kernel code, %zu equal to the kernel's own\n", ours.size(), compared);
+  std::printf("in NMIs: %zu stacks of interrupted kernel code, %zu equal to the kernel's own\n",
+              ours.size(), compared);
 
   // A panic, at its first store.
   hits = guest.TakeHits();
@@ -456,13 +477,15 @@ TEST(LiveStacks, OfTheStockKernel) {
   const UnwoundStack stack = guest.Unwind(*hits[0], hits[0]->leader);
   std::printf("%s\n", guest.Format(stack).c_str());
   EXPECT_TRUE(IsWhole(stack.end));
-  const std::vector<std::string> trace = KernelTrace(guest.symbols(), console, console.find("Kernel panic"));
+  const std::vector<std::string> trace =
+      KernelTrace(guest.symbols(), console, console.find("Kernel panic"));
   ASSERT_FALSE(trace.empty());
   const std::vector<std::string> names = guest.Names(stack);
   // From sysrq_handle_crash outwards the two are the same.
   const auto ours_from = std::find(names.begin(), names.end(), "sysrq_handle_crash");
   const auto theirs_from = std::find(trace.begin(), trace.end(), "sysrq_handle_crash");
-  EXPECT_EQ(std::vector<std::string>(ours_from, names.end()), std::vector<std::string>(theirs_from, trace.end()));
+  EXPECT_EQ(std::vector<std::string>(ours_from, names.end()),
+            std::vector<std::string>(theirs_from, trace.end()));
   EXPECT_NE(ours_from, names.end());
 }
 

@@ -25,7 +25,8 @@
 
 namespace watchsnap::x86_64 {
 
-// As they stand in the file: register numbers are the kernel's (7.3's unless the header is another).
+// As they stand in the file: register numbers are the kernel's (7.3's unless the header is
+// another).
 struct RawOrc {
   int16_t sp_offset = 0;
   int16_t bp_offset = 0;

@@ -1,4 +1,5 @@
-// libFuzzer target: any bytes as a vmlinux with an unwind table, and as the stack that is unwound with it.
+// libFuzzer target: any bytes as a vmlinux with an unwind table, and as the stack that is unwound
+// with it.
 //   bazel run --config=fuzz //debug/stacks:orc_fuzz -- -max_total_time=60
 #include <cstddef>
 #include <cstdint>
@@ -34,7 +35,8 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     const watchsnap::UnwoundStack stack = (*unwinder)->Unwind(
         {.registers = {.pc = pc, .sp = kStack, .bp = kStack + 64}},
         [data, size](uint64_t kva, absl::Span<uint8_t> out) {
-          if (kva < kStack || kva - kStack > size || out.size() > size - (kva - kStack)) return false;
+          if (kva < kStack || kva - kStack > size || out.size() > size - (kva - kStack))
+            return false;
           std::memcpy(out.data(), data + (kva - kStack), out.size());
           return true;
         });

@@ -1,15 +1,15 @@
-// OrcTable: the unwind table that objtool writes into a vmlinux: for every address of the kernel's text,
-// where the caller's stack pointer, return address and frame pointer are.
+// OrcTable: the unwind table that objtool writes into a vmlinux: for every address of the kernel's
+// text, where the caller's stack pointer, return address and frame pointer are.
 //
-// Two definitions of the table's entries exist among kernels from 6.4 on; a kernel says which one it has by
-// the hash of the definition in `.orc_header`. One that is not known here is refused: the register numbers
-// differ, and a guess would give stacks that look right and are not.
+// Two definitions of the table's entries exist among kernels from 6.4 on; a kernel says which one
+// it has by the hash of the definition in `.orc_header`. One that is not known here is refused: the
+// register numbers differ, and a guess would give stacks that look right and are not.
 //
-// The file is hostile until shown otherwise: Create checks sizes and order once (half a million entries,
-// some milliseconds); Find is a binary search that cannot leave the table.
-// Threads: immutable. Ownership: points into the ElfFile. Units: link-time KVAs.
-// Errors: NotFound (the kernel has no ORC), Unimplemented (unknown definition), InvalidArgument (damaged).
-// Sources: Linux arch/x86/include/asm/orc_types.h, orc_header.h, arch/x86/kernel/unwind_orc.c,
+// The file is hostile until shown otherwise: Create checks sizes and order once (half a million
+// entries, some milliseconds); Find is a binary search that cannot leave the table. Threads:
+// immutable. Ownership: points into the ElfFile. Units: link-time KVAs. Errors: NotFound (the
+// kernel has no ORC), Unimplemented (unknown definition), InvalidArgument (damaged). Sources: Linux
+// arch/x86/include/asm/orc_types.h, orc_header.h, arch/x86/kernel/unwind_orc.c,
 // scripts/orc_hash.sh.
 #ifndef WATCHSNAP_DEBUG_STACKS_X86_64_ORC_TABLE_H_
 #define WATCHSNAP_DEBUG_STACKS_X86_64_ORC_TABLE_H_
@@ -27,8 +27,8 @@ namespace watchsnap::x86_64 {
 
 // What an offset counts from. ORC_REG_*, whatever number they have in the kernel.
 enum class OrcBase : uint8_t {
-  kUndefined,    // as caller's frame pointer: unchanged
-  kPreviousSp,   // the caller's stack pointer (only for the frame pointer)
+  kUndefined,   // as caller's frame pointer: unchanged
+  kPreviousSp,  // the caller's stack pointer (only for the frame pointer)
   kSp,
   kBp,
   kAx,
@@ -36,9 +36,9 @@ enum class OrcBase : uint8_t {
   kDi,
   kR10,
   kR13,
-  kSpIndirect,   // the word at SP, then the offset: how the IRQ stack is left
-  kBpIndirect,   // the word at BP + offset
-  kInvalid,      // a number without a meaning
+  kSpIndirect,  // the word at SP, then the offset: how the IRQ stack is left
+  kBpIndirect,  // the word at BP + offset
+  kInvalid,     // a number without a meaning
 };
 
 // ORC_TYPE_*.
@@ -57,8 +57,8 @@ struct OrcEntry {
   OrcBase sp_base = OrcBase::kUndefined;
   OrcBase bp_base = OrcBase::kUndefined;
   OrcType type = OrcType::kUndefined;
-  // The address found above was interrupted there, or is resumed there: it is looked up as it is, not one
-  // byte before as the address behind a call.
+  // The address found above was interrupted there, or is resumed there: it is looked up as it is,
+  // not one byte before as the address behind a call.
   bool signal = false;
 };
 

@@ -10,7 +10,8 @@ namespace watchsnap {
 namespace {
 
 constexpr uint64_t kPage = 4096;
-// The upper half with 5-level paging, which holds that of 4 levels (Documentation/arch/x86/x86_64/mm.rst).
+// The upper half with 5-level paging, which holds that of 4 levels
+// (Documentation/arch/x86/x86_64/mm.rst).
 constexpr uint64_t kKernelHalf = 0xff00'0000'0000'0000;
 constexpr int kMaxExceptionStacks = 16;
 // struct x86_hw_tss begins with u32 reserved1, u64 sp0 (packed).
@@ -20,7 +21,8 @@ class PerCpuReader {
  public:
   PerCpuReader(const KernelSymbols& symbols, uint64_t slide, StackExtents::Reader read)
       : symbols_(symbols), slide_(slide), read_(read) {
-    // Until 6.14 the per-CPU section was linked at 0 and its symbols were offsets, which KASLR does not move.
+    // Until 6.14 the per-CPU section was linked at 0 and its symbols were offsets, which KASLR does
+    // not move.
     const ElfSection* section = symbols.elf().FindSection(".data..percpu");
     symbol_slide_ = section != nullptr && section->address != 0 ? slide : 0;
   }
@@ -31,8 +33,10 @@ class PerCpuReader {
     return ReadWord(*table + slide_ + 8 * static_cast<uint64_t>(cpu));
   }
 
-  // The word at `name` + `offset` of a CPU; nothing if the kernel has no such variable, or no kernel address in it.
-  std::optional<uint64_t> Pointer(uint64_t cpu_offset, std::string_view name, uint64_t offset = 0) const {
+  // The word at `name` + `offset` of a CPU; nothing if the kernel has no such variable, or no
+  // kernel address in it.
+  std::optional<uint64_t> Pointer(uint64_t cpu_offset, std::string_view name,
+                                  uint64_t offset = 0) const {
     absl::StatusOr<uint64_t> address = symbols_.AddressOf(name);
     if (!address.ok()) return std::nullopt;
     absl::StatusOr<uint64_t> value = ReadWord(cpu_offset + *address + symbol_slide_ + offset);
@@ -43,7 +47,8 @@ class PerCpuReader {
  private:
   absl::StatusOr<uint64_t> ReadWord(uint64_t kva) const {
     uint64_t word = 0;
-    absl::Status status = read_(kva, absl::MakeSpan(reinterpret_cast<uint8_t*>(&word), sizeof word));
+    absl::Status status =
+        read_(kva, absl::MakeSpan(reinterpret_cast<uint8_t*>(&word), sizeof word));
     if (!status.ok()) return status;
     return word;
   }
@@ -75,8 +80,8 @@ int ExceptionStackCount(const KernelSymbols& symbols, uint64_t stack_size) {
 
 }  // namespace
 
-absl::StatusOr<StackExtents> StackExtents::Create(const KernelSymbols& symbols, uint64_t slide, Reader read,
-                                                  int cpus) {
+absl::StatusOr<StackExtents> StackExtents::Create(const KernelSymbols& symbols, uint64_t slide,
+                                                  Reader read, int cpus) {
   StackExtents extents;
   extents.thread_size_ = ThreadSize(symbols);
   // THREAD_SIZE_ORDER is 2, EXCEPTION_STACK_ORDER 1, and KASAN adds the same to both.
@@ -86,8 +91,9 @@ absl::StatusOr<StackExtents> StackExtents::Create(const KernelSymbols& symbols, 
   for (int cpu = 0; cpu < cpus; ++cpu) {
     absl::StatusOr<uint64_t> offset = per_cpu.OffsetOf(cpu);
     if (!offset.ok()) {
-      return absl::FailedPreconditionError(absl::StrCat("the stacks of CPU ", cpu, ": __per_cpu_offset cannot be read: ",
-                                                        offset.status().message()));
+      return absl::FailedPreconditionError(
+          absl::StrCat("the stacks of CPU ", cpu,
+                       ": __per_cpu_offset cannot be read: ", offset.status().message()));
     }
     // hardirq_stack_ptr: the last word of the stack.
     if (const auto top = per_cpu.Pointer(*offset, "hardirq_stack_ptr"); top.has_value()) {
@@ -109,7 +115,8 @@ absl::StatusOr<StackExtents> StackExtents::Create(const KernelSymbols& symbols, 
       }
     }
     if (const auto top = per_cpu.Pointer(*offset, "cpu_tss_rw", kTssSp0); top.has_value()) {
-      extents.stacks_.push_back({.kind = StackExtent::Kind::kEntry, .begin = *top - kPage, .end = *top});
+      extents.stacks_.push_back(
+          {.kind = StackExtent::Kind::kEntry, .begin = *top - kPage, .end = *top});
     }
   }
   std::sort(extents.stacks_.begin(), extents.stacks_.end(),
@@ -118,8 +125,9 @@ absl::StatusOr<StackExtents> StackExtents::Create(const KernelSymbols& symbols, 
 }
 
 StackExtent StackExtents::Find(uint64_t sp) const {
-  auto it = std::upper_bound(stacks_.begin(), stacks_.end(), sp,
-                             [](uint64_t address, const StackExtent& stack) { return address < stack.begin; });
+  auto it = std::upper_bound(
+      stacks_.begin(), stacks_.end(), sp,
+      [](uint64_t address, const StackExtent& stack) { return address < stack.begin; });
   if (it != stacks_.begin() && sp < (--it)->end) return *it;
   if (sp < kKernelHalf || sp > ~uint64_t{0} - thread_size_) return {};
   const uint64_t begin = sp & ~(thread_size_ - 1);

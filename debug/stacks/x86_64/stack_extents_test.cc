@@ -17,7 +17,8 @@ namespace {
 constexpr uint64_t kSlide = 0x200000;
 constexpr uint64_t kData = 0xffffffff82000000;
 constexpr uint64_t kPerCpu = 0xffffffff83000000;
-constexpr uint64_t kCpuOffset = 0xffff88807a000000 - kPerCpu - kSlide;  // CPU 0's copy is at 0xffff88807a000000
+constexpr uint64_t kCpuOffset =
+    0xffff88807a000000 - kPerCpu - kSlide;  // CPU 0's copy is at 0xffff88807a000000
 constexpr uint64_t kTask = 0xffffc90000100000;
 constexpr uint64_t kIrqTop = 0xffffc90000009000;  // not aligned to its size
 constexpr uint64_t kExceptions = 0xfffffe0000038000;
@@ -27,7 +28,8 @@ constexpr uint64_t kNmiEnd = kExceptions + 2 * 4096 + 2 * 8192;
 std::shared_ptr<const KernelSymbols> Kernel() {
   ElfBuilder builder;
   const uint16_t data = builder.AddSection(".data", kData, SHF_ALLOC | SHF_WRITE);
-  const uint16_t per_cpu = builder.AddSection(".data..percpu", kPerCpu, SHF_ALLOC | SHF_WRITE, 0x20000);
+  const uint16_t per_cpu =
+      builder.AddSection(".data..percpu", kPerCpu, SHF_ALLOC | SHF_WRITE, 0x20000);
   builder.AddSymbol("__per_cpu_offset", data, kData, 512)
       .AddSymbol("__start_init_stack", data, kData + 0x4000, 0, STT_NOTYPE)
       .AddSymbol("__end_init_stack", data, kData + 0x8000, 0, STT_NOTYPE)
@@ -74,12 +76,15 @@ class StackExtentsTest : public testing::Test {
  protected:
   StackExtents Extents(int cpus = 1) {
     auto extents = StackExtents::Create(
-        *kernel_, kSlide, [this](uint64_t kva, absl::Span<uint8_t> out) { return memory_.Read(kva, out); }, cpus);
+        *kernel_, kSlide,
+        [this](uint64_t kva, absl::Span<uint8_t> out) { return memory_.Read(kva, out); }, cpus);
     EXPECT_TRUE(extents.ok()) << extents.status();
     return *std::move(extents);
   }
   void Take(StackCopy& copy, uint64_t sp) {
-    copy.Take(Extents(), sp, [this](uint64_t kva, absl::Span<uint8_t> out) { return memory_.ReadPrefix(kva, out); });
+    copy.Take(Extents(), sp, [this](uint64_t kva, absl::Span<uint8_t> out) {
+      return memory_.ReadPrefix(kva, out);
+    });
   }
 
   const std::shared_ptr<const KernelSymbols> kernel_ = Kernel();
@@ -121,7 +126,8 @@ TEST_F(StackExtentsTest, TheStacksOfACpu) {
 
 TEST_F(StackExtentsTest, ACpuThatCannotBeReadIsAnError) {
   auto extents = StackExtents::Create(
-      *kernel_, kSlide, [this](uint64_t kva, absl::Span<uint8_t> out) { return memory_.Read(kva, out); }, 2);
+      *kernel_, kSlide,
+      [this](uint64_t kva, absl::Span<uint8_t> out) { return memory_.Read(kva, out); }, 2);
   EXPECT_EQ(extents.status().code(), absl::StatusCode::kFailedPrecondition);
   EXPECT_THAT(std::string(extents.status().message()), testing::HasSubstr("CPU 1"));
 }

@@ -27,7 +27,8 @@ constexpr size_t kPtRegsAx = 10;
 constexpr size_t kPtRegsDx = 12;
 constexpr size_t kPtRegsDi = 14;
 constexpr size_t kPtRegsIret = 16;
-// What an exception pushes and IRETQ pops (SDM vol. 3A §6.14.2), in words: RIP, CS, RFLAGS, RSP, SS.
+// What an exception pushes and IRETQ pops (SDM vol. 3A §6.14.2), in words: RIP, CS, RFLAGS, RSP,
+// SS.
 constexpr size_t kIretWords = 5;
 constexpr size_t kIretPc = 0;
 constexpr size_t kIretCs = 1;
@@ -42,16 +43,19 @@ constexpr OrcEntry kFramePointer = {.sp_offset = 16,
                                     .bp_base = OrcBase::kPreviousSp,
                                     .type = OrcType::kCall};
 
-// An exception's entry calls error_entry, which pushes the registers and moves its return address below them
-// (arch/x86/entry/entry_64.S). The unwind table describes the caller as it was before, with only what the processor
-// pushed, until the instruction behind the call has moved RAX to RSP. Up to there struct pt_regs is on top: seen
-// from sync_regs, which error_entry jumps to, and at that instruction itself.
+// An exception's entry calls error_entry, which pushes the registers and moves its return address
+// below them (arch/x86/entry/entry_64.S). The unwind table describes the caller as it was before,
+// with only what the processor pushed, until the instruction behind the call has moved RAX to RSP.
+// Up to there struct pt_regs is on top: seen from sync_regs, which error_entry jumps to, and at
+// that instruction itself.
 constexpr std::array<uint8_t, 3> kMoveRaxToRsp = {0x48, 0x89, 0xc4};
-constexpr OrcEntry kBehindErrorEntry = {.sp_base = OrcBase::kSp, .type = OrcType::kRegs, .signal = true};
+constexpr OrcEntry kBehindErrorEntry = {
+    .sp_base = OrcBase::kSp, .type = OrcType::kRegs, .signal = true};
 
-// Retpolines, one a register (arch/x86/lib/retpoline.S; nospec-branch.h, RETPOLINE_THUNK_SIZE). objtool leaves their
-// first instructions without unwind information, but what they do to the stack is plain: at 0 the caller's return
-// address is on top; at 3 still, where the thunk was patched to LFENCE; JMP; at 6 its own call's is above it.
+// Retpolines, one a register (arch/x86/lib/retpoline.S; nospec-branch.h, RETPOLINE_THUNK_SIZE).
+// objtool leaves their first instructions without unwind information, but what they do to the stack
+// is plain: at 0 the caller's return address is on top; at 3 still, where the thunk was patched to
+// LFENCE; JMP; at 6 its own call's is above it.
 constexpr uint64_t kThunks = 16;
 constexpr uint64_t kThunkBytes = 32;
 
@@ -69,7 +73,8 @@ std::optional<OrcEntry> ThunkEntry(uint64_t offset) {
   }
 }
 
-// Registers that a call does not preserve: known in the innermost frame and where an exception saved them.
+// Registers that a call does not preserve: known in the innermost frame and where an exception
+// saved them.
 struct Scratch {
   uint64_t ax = 0;
   uint64_t dx = 0;
@@ -92,7 +97,9 @@ class Walk {
                          .r13 = input.registers.r13}),
         visited_(sp_) {}
 
-  StackFrame frame() const { return {.pc = pc_, .sp = sp_, .kind = kind_, .saved_registers = saved_registers_}; }
+  StackFrame frame() const {
+    return {.pc = pc_, .sp = sp_, .kind = kind_, .saved_registers = saved_registers_};
+  }
 
   // Goes to the caller by `entry`; false at the end of the stack, with `out` told which.
   bool Step(const OrcEntry& entry, UnwoundStack& out) {
@@ -118,7 +125,8 @@ class Walk {
     kind_ = entry.signal ? FrameKind::kInterrupted : FrameKind::kCaller;
     if (entry.bp_base == OrcBase::kPreviousSp || entry.bp_base == OrcBase::kBp) {
       const uint64_t base = entry.bp_base == OrcBase::kBp ? old_bp : previous_sp;
-      if (!ReadWords(base + static_cast<uint64_t>(int64_t{entry.bp_offset}), absl::MakeSpan(&bp_, 1), out)) {
+      if (!ReadWords(base + static_cast<uint64_t>(int64_t{entry.bp_offset}),
+                     absl::MakeSpan(&bp_, 1), out)) {
         return false;
       }
     } else if (entry.bp_base != OrcBase::kUndefined) {
@@ -126,8 +134,9 @@ class Walk {
     }
     if (!visited_.Advance(sp_)) {
       out.end = StackEnd::kLoop;
-      out.detail = absl::StrFormat("the stack pointer after %#x would be %#x, where the stack was before",
-                                   out.frames.back().pc, sp_);
+      out.detail =
+          absl::StrFormat("the stack pointer after %#x would be %#x, where the stack was before",
+                          out.frames.back().pc, sp_);
       return false;
     }
     return true;
@@ -136,7 +145,8 @@ class Walk {
  private:
   bool Bad(std::string_view why, UnwoundStack& out) {
     out.end = StackEnd::kBadEntry;
-    out.detail = absl::StrFormat("the unwind entry at %#x cannot be followed: %s", out.frames.back().pc, why);
+    out.detail = absl::StrFormat("the unwind entry at %#x cannot be followed: %s",
+                                 out.frames.back().pc, why);
     return false;
   }
 
@@ -171,7 +181,8 @@ class Walk {
       case OrcBase::kR10:
       case OrcBase::kR13:
         // These have no offset: the kernel's unwinder takes the register as it is.
-        if (!scratch_.has_value()) return Bad("it needs a register that calls do not preserve", out);
+        if (!scratch_.has_value())
+          return Bad("it needs a register that calls do not preserve", out);
         previous_sp = entry.sp_base == OrcBase::kAx    ? scratch_->ax
                       : entry.sp_base == OrcBase::kDx  ? scratch_->dx
                       : entry.sp_base == OrcBase::kDi  ? scratch_->di
@@ -196,8 +207,8 @@ class Walk {
     return Leave(absl::MakeConstSpan(regs).subspan(kPtRegsIret), out);
   }
 
-  // Entry code that has saved no more than the processor did has changed no register either: those that were
-  // known are the interrupted code's.
+  // Entry code that has saved no more than the processor did has changed no register either: those
+  // that were known are the interrupted code's.
   bool LeaveIretFrame(uint64_t at, UnwoundStack& out) {
     std::array<uint64_t, kIretWords> iret;
     if (!ReadWords(at, absl::MakeSpan(iret), out)) return false;
@@ -235,7 +246,8 @@ StackUnwinder::StackUnwinder(std::shared_ptr<const KernelSymbols> symbols, OrcTa
   entry_text_end_ = symbols_->AddressOf("__entry_text_end").value_or(0);
   thunks_ = symbols_->AddressOf("__x86_indirect_thunk_array").value_or(0);
   sync_regs_begin_ = symbols_->AddressOf("sync_regs").value_or(0);
-  if (const auto symbol = symbols_->Symbolize(sync_regs_begin_); sync_regs_begin_ != 0 && symbol.has_value()) {
+  if (const auto symbol = symbols_->Symbolize(sync_regs_begin_);
+      sync_regs_begin_ != 0 && symbol.has_value()) {
     sync_regs_end_ = symbol->address + symbol->size;
   }
 }
@@ -244,7 +256,8 @@ absl::StatusOr<std::shared_ptr<const StackUnwinder>> StackUnwinder::Create(
     std::shared_ptr<const KernelSymbols> symbols) {
   absl::StatusOr<OrcTable> table = OrcTable::Create(symbols->elf());
   if (!table.ok()) return table.status();
-  return std::shared_ptr<const StackUnwinder>(new StackUnwinder(std::move(symbols), *std::move(table)));
+  return std::shared_ptr<const StackUnwinder>(
+      new StackUnwinder(std::move(symbols), *std::move(table)));
 }
 
 StackEnd StackUnwinder::EndAt(uint64_t address) const {
@@ -252,7 +265,8 @@ StackEnd StackUnwinder::EndAt(uint64_t address) const {
   const std::optional<TextSymbol> symbol = symbols_->Symbolize(address);
   if (!symbol.has_value()) return StackEnd::kEndOfStack;
   // arch/x86/entry/entry_64.S and arch/x86/kernel/head_64.S.
-  if (symbol->name == "ret_from_fork_asm" || symbol->name == "ret_from_fork") return StackEnd::kKernelThread;
+  if (symbol->name == "ret_from_fork_asm" || symbol->name == "ret_from_fork")
+    return StackEnd::kKernelThread;
   if (symbol->name == "common_startup_64" || symbol->name == "secondary_startup_64" ||
       symbol->name == "secondary_startup_64_no_verify" || symbol->name == "startup_64" ||
       symbol->name == "start_cpu0" || symbol->name == "soft_restart_cpu") {
@@ -261,15 +275,19 @@ StackEnd StackUnwinder::EndAt(uint64_t address) const {
   return StackEnd::kEndOfStack;
 }
 
-bool StackUnwinder::IsBehindErrorEntry(const StackFrame& frame, const StackFrame* callee, uint64_t slide) const {
+bool StackUnwinder::IsBehindErrorEntry(const StackFrame& frame, const StackFrame* callee,
+                                       uint64_t slide) const {
   if (frame.kind == FrameKind::kCaller) {
-    return callee != nullptr && callee->pc - slide >= sync_regs_begin_ && callee->pc - slide < sync_regs_end_;
+    return callee != nullptr && callee->pc - slide >= sync_regs_begin_ &&
+           callee->pc - slide < sync_regs_end_;
   }
   const uint64_t address = frame.pc - slide;
   std::array<uint8_t, kMoveRaxToRsp.size()> bytes = {};
-  if (!symbols_->elf().ReadAtKva(address, absl::MakeSpan(bytes)).ok() || bytes != kMoveRaxToRsp) return false;
+  if (!symbols_->elf().ReadAtKva(address, absl::MakeSpan(bytes)).ok() || bytes != kMoveRaxToRsp)
+    return false;
   const std::optional<OrcEntry> next = table_.Find(address + bytes.size());
-  return next.has_value() && next->type == OrcType::kRegs && next->sp_base == OrcBase::kSp && next->sp_offset == 0;
+  return next.has_value() && next->type == OrcType::kRegs && next->sp_base == OrcBase::kSp &&
+         next->sp_offset == 0;
 }
 
 std::optional<OrcEntry> StackUnwinder::FindEntry(StackFrame& frame, const StackFrame* callee,
@@ -277,8 +295,10 @@ std::optional<OrcEntry> StackUnwinder::FindEntry(StackFrame& frame, const StackF
   if (frame.pc == 0) return kNullCall;
   const uint64_t address = frame.pc - input.slide;
   std::optional<OrcEntry> entry = table_.Find(frame.lookup_pc() - input.slide);
-  if (!entry.has_value() && input.has_frame_pointer && input.has_frame_pointer(frame.pc)) return kFramePointer;
-  if (entry.has_value() && entry->type == OrcType::kRegsPartial && IsBehindErrorEntry(frame, callee, input.slide)) {
+  if (!entry.has_value() && input.has_frame_pointer && input.has_frame_pointer(frame.pc))
+    return kFramePointer;
+  if (entry.has_value() && entry->type == OrcType::kRegsPartial &&
+      IsBehindErrorEntry(frame, callee, input.slide)) {
     return kBehindErrorEntry;
   }
   if (!entry.has_value() || entry->type != OrcType::kUndefined) return entry;
@@ -291,12 +311,14 @@ std::optional<OrcEntry> StackUnwinder::FindEntry(StackFrame& frame, const StackF
     if (!entry.has_value() || entry->type != OrcType::kUndefined) return entry;
   }
   if (thunks_ != 0 && address >= thunks_ && address - thunks_ < kThunks * kThunkBytes) {
-    if (std::optional<OrcEntry> thunk = ThunkEntry(address - thunks_); thunk.has_value()) return thunk;
+    if (std::optional<OrcEntry> thunk = ThunkEntry(address - thunks_); thunk.has_value())
+      return thunk;
   }
   return entry;
 }
 
-UnwoundStack StackUnwinder::Unwind(const UnwindInput& input, StackReader read, int max_frames) const {
+UnwoundStack StackUnwinder::Unwind(const UnwindInput& input, StackReader read,
+                                   int max_frames) const {
   UnwoundStack out;
   if (input.registers.user_mode) {
     out.end = StackEnd::kUserSpace;

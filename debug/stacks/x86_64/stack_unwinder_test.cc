@@ -26,7 +26,19 @@ constexpr uint64_t kKernelCs = 0x10;
 constexpr uint64_t kUserCs = 0x33;
 
 // Numbers of Linux 7.3 (orc_types.h).
-enum : uint8_t { kUndef = 0, kAx = 1, kDx = 2, kSp = 3, kBp = 4, kDi = 5, kR10 = 6, kR13 = 7, kPrev = 8, kSpInd = 9, kBpInd = 10 };
+enum : uint8_t {
+  kUndef = 0,
+  kAx = 1,
+  kDx = 2,
+  kSp = 3,
+  kBp = 4,
+  kDi = 5,
+  kR10 = 6,
+  kR13 = 7,
+  kPrev = 8,
+  kSpInd = 9,
+  kBpInd = 10
+};
 enum : uint8_t { kUndefined = 0, kEnd = 1, kCall = 2, kRegs = 3, kPartial = 4 };
 
 // Copied bytes of stack, by word.
@@ -40,7 +52,8 @@ class Bytes {
     return *this;
   }
   // A struct pt_regs: r15 first.
-  Bytes& PutRegs(uint64_t kva, uint64_t pc, uint64_t cs, uint64_t sp, const std::map<int, uint64_t>& more = {}) {
+  Bytes& PutRegs(uint64_t kva, uint64_t pc, uint64_t cs, uint64_t sp,
+                 const std::map<int, uint64_t>& more = {}) {
     std::vector<uint64_t> words(21, 0xdead);
     for (const auto& [index, value] : more) words[index] = value;
     words[16] = pc;
@@ -64,47 +77,77 @@ class Bytes {
 // Functions of 0x100 bytes, each with one rule.
 OrcBuilder Kernel() {
   OrcBuilder orc;
-  orc.Function("leaf", 0x0).Entry(0x0, {.sp_offset = 8, .sp = kSp, .type = kCall})
-      .Function("framed", 0x100).Entry(0x100, {.sp_offset = 16, .bp_offset = -16, .sp = kBp, .bp = kPrev, .type = kCall})
-      .Function("asm_irq", 0x200).Entry(0x200, {.sp_offset = 0, .sp = kSp, .type = kRegs, .signal = true})
-      .Function("asm_exc", 0x300).Entry(0x300, {.sp_offset = 8, .sp = kSp, .type = kPartial, .signal = true})
-      .Code(0x3d0, {0x48, 0x89, 0xc4}).Entry(0x3d3, {.sp_offset = 0, .sp = kSp, .type = kRegs, .signal = true})
-      .Function("on_irq_stack", 0x400).Entry(0x400, {.sp_offset = 24, .sp = kSpInd, .type = kCall})
-      .Function("ret_from_fork_asm", 0x500).Entry(0x500, {.type = kEnd})
-      .Function("common_startup_64", 0x600).Entry(0x600, {.type = kEnd})
-      .Function("odd", 0x700).Entry(0x700, {.type = kUndefined})
-      .Function("aligned", 0x800).Entry(0x800, {.sp = kR10, .type = kCall})
-      .Function("bp_indirect", 0x900).Entry(0x900, {.sp_offset = -8, .sp = kBpInd, .type = kCall})
-      .Function("bad_type", 0xa00).Entry(0xa00, {.sp_offset = 8, .sp = kSp, .type = 7})
-      .Function("bad_base", 0xb00).Entry(0xb00, {.sp_offset = 8, .sp = kPrev, .type = kCall})
-      .Function("bad_bp", 0xc00).Entry(0xc00, {.sp_offset = 8, .sp = kSp, .bp = kR13, .type = kCall})
-      .Function("still", 0xd00).Entry(0xd00, {.sp_offset = 0, .sp = kSp, .type = kCall})
-      .Function("entry_SYSCALL_64", 0xe00).Entry(0xe00, {.type = kEnd})
-      .Function("__entry_text_start", 0xe00, 0).Function("__entry_text_end", 0xf00, 0)
-      .Function("bp_saved", 0xf00).Entry(0xf00, {.sp_offset = 8, .bp_offset = 0, .sp = kSp, .bp = kBp, .type = kCall})
-      .Function("by_ax", 0x1000).Entry(0x1000, {.sp = kAx, .type = kCall})
-      .Function("by_dx", 0x1100).Entry(0x1100, {.sp = kDx, .type = kCall})
-      .Function("by_di", 0x1200).Entry(0x1200, {.sp = kDi, .type = kCall})
-      .Function("by_r13", 0x1300).Entry(0x1300, {.sp = kR13, .type = kCall})
-      .Function("stop_here", 0x1400).Entry(0x1400, {.type = kEnd})
+  orc.Function("leaf", 0x0)
+      .Entry(0x0, {.sp_offset = 8, .sp = kSp, .type = kCall})
+      .Function("framed", 0x100)
+      .Entry(0x100, {.sp_offset = 16, .bp_offset = -16, .sp = kBp, .bp = kPrev, .type = kCall})
+      .Function("asm_irq", 0x200)
+      .Entry(0x200, {.sp_offset = 0, .sp = kSp, .type = kRegs, .signal = true})
+      .Function("asm_exc", 0x300)
+      .Entry(0x300, {.sp_offset = 8, .sp = kSp, .type = kPartial, .signal = true})
+      .Code(0x3d0, {0x48, 0x89, 0xc4})
+      .Entry(0x3d3, {.sp_offset = 0, .sp = kSp, .type = kRegs, .signal = true})
+      .Function("on_irq_stack", 0x400)
+      .Entry(0x400, {.sp_offset = 24, .sp = kSpInd, .type = kCall})
+      .Function("ret_from_fork_asm", 0x500)
+      .Entry(0x500, {.type = kEnd})
+      .Function("common_startup_64", 0x600)
+      .Entry(0x600, {.type = kEnd})
+      .Function("odd", 0x700)
+      .Entry(0x700, {.type = kUndefined})
+      .Function("aligned", 0x800)
+      .Entry(0x800, {.sp = kR10, .type = kCall})
+      .Function("bp_indirect", 0x900)
+      .Entry(0x900, {.sp_offset = -8, .sp = kBpInd, .type = kCall})
+      .Function("bad_type", 0xa00)
+      .Entry(0xa00, {.sp_offset = 8, .sp = kSp, .type = 7})
+      .Function("bad_base", 0xb00)
+      .Entry(0xb00, {.sp_offset = 8, .sp = kPrev, .type = kCall})
+      .Function("bad_bp", 0xc00)
+      .Entry(0xc00, {.sp_offset = 8, .sp = kSp, .bp = kR13, .type = kCall})
+      .Function("still", 0xd00)
+      .Entry(0xd00, {.sp_offset = 0, .sp = kSp, .type = kCall})
+      .Function("entry_SYSCALL_64", 0xe00)
+      .Entry(0xe00, {.type = kEnd})
+      .Function("__entry_text_start", 0xe00, 0)
+      .Function("__entry_text_end", 0xf00, 0)
+      .Function("bp_saved", 0xf00)
+      .Entry(0xf00, {.sp_offset = 8, .bp_offset = 0, .sp = kSp, .bp = kBp, .type = kCall})
+      .Function("by_ax", 0x1000)
+      .Entry(0x1000, {.sp = kAx, .type = kCall})
+      .Function("by_dx", 0x1100)
+      .Entry(0x1100, {.sp = kDx, .type = kCall})
+      .Function("by_di", 0x1200)
+      .Entry(0x1200, {.sp = kDi, .type = kCall})
+      .Function("by_r13", 0x1300)
+      .Entry(0x1300, {.sp = kR13, .type = kCall})
+      .Function("stop_here", 0x1400)
+      .Entry(0x1400, {.type = kEnd})
       .Entry(0x1500, {.type = kUndefined})
-      .Function("ret_from_fork", 0x1540).Entry(0x1540, {.type = kEnd})
-      .Function("sync_regs", 0x1580, 0x40).Entry(0x1580, {.sp_offset = 8, .sp = kSp, .type = kCall})
-      .Function("__x86_indirect_thunk_array", 0x1600, 32 * 16).Entry(0x1600, {.type = kUndefined});
+      .Function("ret_from_fork", 0x1540)
+      .Entry(0x1540, {.type = kEnd})
+      .Function("sync_regs", 0x1580, 0x40)
+      .Entry(0x1580, {.sp_offset = 8, .sp = kSp, .type = kCall})
+      .Function("__x86_indirect_thunk_array", 0x1600, 32 * 16)
+      .Entry(0x1600, {.type = kUndefined});
   return orc;
 }
 
 class StackUnwinderTest : public testing::Test {
  protected:
-  UnwoundStack Unwind(UnwindRegisters registers, int max_frames = StackUnwinder::kDefaultMaxFrames) {
+  UnwoundStack Unwind(UnwindRegisters registers,
+                      int max_frames = StackUnwinder::kDefaultMaxFrames) {
     input_.registers = registers;
     input_.slide = kSlide;
     auto unwinder = StackUnwinder::Create(kernel_);
     EXPECT_TRUE(unwinder.ok()) << unwinder.status();
     return (*unwinder)->Unwind(
-        input_, [this](uint64_t kva, absl::Span<uint8_t> out) { return bytes_.Read(kva, out); }, max_frames);
+        input_, [this](uint64_t kva, absl::Span<uint8_t> out) { return bytes_.Read(kva, out); },
+        max_frames);
   }
-  std::vector<std::string> Names(const UnwoundStack& stack) { return FunctionNames(stack, *kernel_, kSlide); }
+  std::vector<std::string> Names(const UnwoundStack& stack) {
+    return FunctionNames(stack, *kernel_, kSlide);
+  }
 
   const std::shared_ptr<const KernelSymbols> kernel_ = Kernel().Kernel();
   Bytes bytes_;
@@ -144,7 +187,8 @@ TEST_F(StackUnwinderTest, AnInterruptedAddressIsLookedUpAsItIs) {
   EXPECT_EQ(stack.frames[1].saved_registers, kTask);
   EXPECT_EQ(stack.frames[2].saved_registers, 0u);
   EXPECT_EQ(stack.end, StackEnd::kCpuStart);
-  EXPECT_THAT(FormatStack(stack, *kernel_, kSlide), HasSubstr("asm_irq+0x5\n--- interrupted ---\nframed+0x0\n"));
+  EXPECT_THAT(FormatStack(stack, *kernel_, kSlide),
+              HasSubstr("asm_irq+0x5\n--- interrupted ---\nframed+0x0\n"));
 }
 
 TEST_F(StackUnwinderTest, RegistersOfUserSpaceEndTheStack) {
@@ -171,21 +215,30 @@ TEST_F(StackUnwinderTest, WhatTheProcessorPushedIsEnoughWhereNoMoreIsSaved) {
 }
 
 TEST_F(StackUnwinderTest, TheIrqStackLeadsBackToTheTasks) {
-  // A handler called on the IRQ stack: its top word is the task's SP, where asm_irq's registers lie deeper.
-  bytes_.Put(kIrq - 16, {kText + 0x410, kTask});  // leaf returns into on_irq_stack, whose SP is at the top word
-  bytes_.Put(kTask, {1, 2, kText + 0x210});        // 24 bytes, the last a return address into asm_irq
+  // A handler called on the IRQ stack: its top word is the task's SP, where asm_irq's registers lie
+  // deeper.
+  bytes_.Put(kIrq - 16, {kText + 0x410,
+                         kTask});  // leaf returns into on_irq_stack, whose SP is at the top word
+  bytes_.Put(kTask, {1, 2, kText + 0x210});  // 24 bytes, the last a return address into asm_irq
   bytes_.PutRegs(kTask + 24, kText + 0x10, kKernelCs, kTask + 0x400);
   bytes_.Put(kTask + 0x400, {kText + 0x605});
   const UnwoundStack stack = Unwind({.pc = kText + 0x10, .sp = kIrq - 16});
-  EXPECT_THAT(Names(stack), ElementsAre("leaf", "on_irq_stack", "asm_irq", "leaf", "common_startup_64"));
+  EXPECT_THAT(Names(stack),
+              ElementsAre("leaf", "on_irq_stack", "asm_irq", "leaf", "common_startup_64"));
   EXPECT_EQ(stack.end, StackEnd::kCpuStart) << stack.detail;
 }
 
 TEST_F(StackUnwinderTest, EveryBaseRegister) {
   bytes_.Put(kTask, {1, 2, 3, kText + 0x1410, kTask + 32});
   for (uint64_t function : {0x800, 0x1000, 0x1100, 0x1200, 0x1300, 0x900}) {
-    const UnwoundStack stack = Unwind({.pc = kText + function + 8, .sp = kTask, .bp = kTask + 40, .ax = kTask + 32, .dx = kTask + 32,
-                                       .di = kTask + 32, .r10 = kTask + 32, .r13 = kTask + 32});
+    const UnwoundStack stack = Unwind({.pc = kText + function + 8,
+                                       .sp = kTask,
+                                       .bp = kTask + 40,
+                                       .ax = kTask + 32,
+                                       .dx = kTask + 32,
+                                       .di = kTask + 32,
+                                       .r10 = kTask + 32,
+                                       .r13 = kTask + 32});
     EXPECT_EQ(stack.frames.size(), 2u) << std::hex << function;
     EXPECT_EQ(stack.end, StackEnd::kEndOfStack) << std::hex << function << stack.detail;
   }
@@ -340,10 +393,18 @@ TEST_F(StackUnwinderTest, AnyBytesEndSomewhere) {
       }
     };
     Bytes bytes;
-    for (uint64_t at = 0; at < 0x400; at += 8) bytes.Put(kTask + at, {word()}).Put(kIrq + at, {word()});
+    for (uint64_t at = 0; at < 0x400; at += 8)
+      bytes.Put(kTask + at, {word()}).Put(kIrq + at, {word()});
     bytes_ = bytes;
-    const UnwoundStack stack = Unwind({.pc = word(), .sp = word(), .bp = word(), .ax = word(), .dx = word(),
-                                       .di = word(), .r10 = word(), .r13 = word()}, 64);
+    const UnwoundStack stack = Unwind({.pc = word(),
+                                       .sp = word(),
+                                       .bp = word(),
+                                       .ax = word(),
+                                       .dx = word(),
+                                       .di = word(),
+                                       .r10 = word(),
+                                       .r13 = word()},
+                                      64);
     ASSERT_LE(stack.frames.size(), 64u);
     ASSERT_TRUE(IsWhole(stack.end) || !stack.detail.empty()) << StackEndName(stack.end);
     ASSERT_FALSE(FormatStack(stack, *kernel_, kSlide).empty());
@@ -360,7 +421,9 @@ TEST(StackUnwinderMutationTest, DamagedTablesEndToo) {
   int accepted = 0;
   for (int round = 0; round < 3000; ++round) {
     std::vector<uint8_t> bytes = good;
-    for (int i = 0; i < 3; ++i) bytes[bytes.size() - 1 - random() % (bytes.size() - OrcBuilder::kTextSize)] ^= 1 << random() % 8;
+    for (int i = 0; i < 3; ++i)
+      bytes[bytes.size() - 1 - random() % (bytes.size() - OrcBuilder::kTextSize)] ^=
+          1 << random() % 8;
     auto elf = ElfFile::FromBytes("mutated", std::move(bytes));
     if (!elf.ok()) continue;
     auto kernel = KernelSymbols::FromElf(*std::move(elf));
@@ -374,7 +437,8 @@ TEST(StackUnwinderMutationTest, DamagedTablesEndToo) {
           [&random](uint64_t kva, absl::Span<uint8_t> out) {
             if (kva < kTask || kva > kTask + 0x1000) return false;
             for (size_t i = 0; i < out.size(); i += 8) {
-              const uint64_t word = random() % 2 != 0 ? kText + random() % 0x1600 : kTask + random() % 0x1000;
+              const uint64_t word =
+                  random() % 2 != 0 ? kText + random() % 0x1600 : kTask + random() % 0x1000;
               std::memcpy(out.data() + i, &word, 8);
             }
             return true;

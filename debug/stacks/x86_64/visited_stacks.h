@@ -1,8 +1,10 @@
-// VisitedStacks: which parts of which stacks unwinding has passed, to refuse a stack that comes back.
+// VisitedStacks: which parts of which stacks unwinding has passed, to refuse a stack that comes
+// back.
 //
-// On one stack the stack pointer only rises. An interrupt or exception may have switched stacks; each is left
-// once and for good (arch/x86/kernel/dumpstack_64.c allows a stack only one visit), so there are few of them.
-// Threads: one. Errors: Advance says no. Never allocates; a few comparisons a step.
+// On one stack the stack pointer only rises. An interrupt or exception may have switched stacks;
+// each is left once and for good (arch/x86/kernel/dumpstack_64.c allows a stack only one visit), so
+// there are few of them. Threads: one. Errors: Advance says no. Never allocates; a few comparisons
+// a step.
 #ifndef WATCHSNAP_DEBUG_STACKS_X86_64_VISITED_STACKS_H_
 #define WATCHSNAP_DEBUG_STACKS_X86_64_VISITED_STACKS_H_
 
