@@ -11,6 +11,7 @@ EvidencePool::EvidencePool(int buffers, int vcpus) : vcpus_(vcpus) {
     auto evidence = std::make_unique<CaptureEvidence>();
     evidence->hits.resize(static_cast<size_t>(vcpus) * WatchHits().hits.size());
     evidence->registers.resize(vcpus);
+    evidence->stacks.resize(vcpus);
     free_.push_back(evidence.get());
     buffers_.push_back(std::move(evidence));
   }

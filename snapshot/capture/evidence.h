@@ -16,6 +16,7 @@
 #include "absl/synchronization/mutex.h"
 #include "absl/time/time.h"
 #include "debug/debug_device.h"
+#include "debug/stacks/stack_copy.h"
 #include "vmm/x86_64/registers.h"
 
 namespace watchsnap {
@@ -35,6 +36,7 @@ struct CaptureEvidence {
   int hit_count = 0;   // several: vCPUs that hit at once, or several slots of one exit
   std::vector<HitEvidence> hits;         // capacity for every vCPU's
   std::vector<VcpuRegisters> registers;  // by vCPU
+  std::vector<StackCopy> stacks;         // by vCPU; empty ones where stacks are not known yet
   uint64_t host_counter = 0;             // at the leader's exit
   int64_t start_ns = 0;     // the leader came out of the guest, or the freeze was asked for
   int64_t frozen_ns = 0;    // all had parked

@@ -143,8 +143,14 @@ void FreezeCoordinator::OnHits(int vcpu, const WatchHits& hits) {
 
 void FreezeCoordinator::CopyEvidence(CaptureEvidence& evidence) {
   evidence.frozen_ns = NowNs();
+  const StackSource* stacks = stacks_.load(std::memory_order_acquire);
   for (size_t i = 0; i < evidence.registers.size(); ++i) {
     evidence.registers[i] = target_->Registers(static_cast<int>(i));
+    if (stacks == nullptr) continue;
+    evidence.stacks[i].Take(stacks->stack_extents(), evidence.registers[i].sp(),
+                            [stacks](uint64_t kva, absl::Span<uint8_t> out) {
+                              return stacks->CopyPrefix(kva, out);
+                            });
   }
   if (evidence.kind == CaptureKind::kWatch) {
     // The leader's own first, then those of vCPUs that hit at the same time and parked.

@@ -1,7 +1,7 @@
 // FreezeCoordinator: what happens when a watch is hit.
 //
 // The vCPU thread that hits leads: budget → a free evidence buffer → freeze the others → copy
-// registers and hits → thaw → queue the buffer for the renderer. Nothing is allocated, formatted or
+// registers, hits and stacks from SP up → thaw → queue the buffer for the renderer. Nothing is allocated, formatted or
 // looked up between freeze and thaw, and nothing is handed to another thread there (a hand-over
 // costs more than two debug exits). vCPUs that hit while another leads park, and their hits become
 // part of that freeze: each hit is reported, marked as sharing it.
@@ -31,6 +31,7 @@
 #include "debug/hit_sink.h"
 #include "snapshot/capture/evidence.h"
 #include "snapshot/capture/frozen_budget.h"
+#include "snapshot/capture/stack_source.h"
 #include "snapshot/report/watch_counters.h"
 #include "snapshot/watch_options.h"
 #include "vmm/pause_barrier.h"
@@ -55,6 +56,9 @@ class FreezeCoordinator : public HitSink {
   };
   // All stay the caller's and outlive the vCPUs.
   FreezeCoordinator(PauseBarrier* barrier, DebugTarget* target, EvidencePool* pool, Options options);
+
+  // From here on captures hold the vCPUs' stacks. `source` outlives the vCPUs.
+  void SetStackSource(const StackSource* source) { stacks_.store(source); }
 
   // Announces a watch *before* it is armed, so that its first hit finds it; returns its index.
   // ResourceExhausted past the table's 64 entries.
@@ -110,6 +114,7 @@ class FreezeCoordinator : public HitSink {
   const Options options_;
   std::array<Watch, kMaxWatches> watches_;
   std::atomic<int> watch_count_{0};
+  std::atomic<const StackSource*> stacks_{nullptr};
   std::vector<Pending> pending_;
 };
 

@@ -8,15 +8,25 @@
 
 #include <cstdint>
 #include <optional>
+#include <string>
 #include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
 #include "debug/lines/source_frame.h"
+#include "debug/stacks/stack_copy.h"
 #include "debug/symbols/text_index.h"
+#include "vmm/x86_64/registers.h"
 
 namespace watchsnap {
+
+struct RenderedStack {
+  std::string json;     // an array, innermost frame first
+  std::string end;      // "user space", "where a kernel thread started", …
+  bool whole = false;
+  std::string why_cut;  // where it is not whole
+};
 
 class GuestView {
  public:
@@ -29,6 +39,11 @@ class GuestView {
   // information. An error where there are none, and why.
   virtual absl::StatusOr<std::vector<SourceFrame>> Lines(uint64_t /*address*/) const {
     return absl::UnimplementedError("this guest has no source lines");
+  }
+  // Who called whom, from registers and the bytes of stack copied with them.
+  virtual absl::StatusOr<RenderedStack> Stack(const VcpuRegisters& /*registers*/,
+                                              const StackCopy& /*copy*/) const {
+    return absl::UnimplementedError("this guest's stacks cannot be unwound");
   }
 };
 

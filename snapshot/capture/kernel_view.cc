@@ -60,7 +60,28 @@ absl::StatusOr<std::unique_ptr<KernelView>> KernelView::Create(
         TranslateVirtual(machine.memory(), view->paging_, *top + view->slide_);
     if (translation.has_value()) view->paging_.cr3 = translation->gpa;
   }
+  frozen->Thaw();
+  view->stacks_status_ = view->PrepareStacks(machine.vcpu_count());
   return view;
+}
+
+absl::Status KernelView::PrepareStacks(int vcpus) {
+  absl::StatusOr<StackExtents> extents = StackExtents::Create(
+      *symbols_, slide_, [this](uint64_t kva, absl::Span<uint8_t> out) { return Read(kva, out); },
+      vcpus);
+  if (!extents.ok()) return extents.status();
+  extents_ = *std::move(extents);
+  absl::StatusOr<std::unique_ptr<StackRenderer>> stacks =
+      StackRenderer::Create(symbols_, slide_, lines_.ok() ? lines_->get() : nullptr);
+  if (!stacks.ok()) return stacks.status();
+  stacks_ = *std::move(stacks);
+  return absl::OkStatus();
+}
+
+absl::StatusOr<RenderedStack> KernelView::Stack(const VcpuRegisters& registers,
+                                                const StackCopy& copy) const {
+  if (!stacks_status_.ok()) return stacks_status_;
+  return stacks_->Render(registers, copy);
 }
 
 absl::Status KernelView::Read(uint64_t kva, absl::Span<uint8_t> out) const {

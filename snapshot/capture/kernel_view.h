@@ -2,7 +2,7 @@
 // what stands at a kernel address.
 //
 // Made once, when the slide has been measured and the build ID compared; immutable afterwards, so it
-// may be used from any thread, with the guest running or frozen. Reads go through the kernel's own page
+// may be used from any thread (Stack apart), with the guest running or frozen. Reads go through the kernel's own page
 // tables (init_top_pgt), which outlive every process.
 // Units: addresses are run-time KVAs.
 #ifndef WATCHSNAP_SNAPSHOT_CAPTURE_KERNEL_VIEW_H_
@@ -20,12 +20,14 @@
 #include "debug/lines/source_lines.h"
 #include "debug/symbols/kernel_symbols.h"
 #include "snapshot/capture/guest_view.h"
+#include "snapshot/capture/stack_renderer.h"
+#include "snapshot/capture/stack_source.h"
 #include "vmm/machine.h"
 #include "vmm/x86_64/page_walk.h"
 
 namespace watchsnap {
 
-class KernelView : public GuestView {
+class KernelView : public GuestView, public StackSource {
  public:
   // Measures the slide on vCPU 0 (MSR_LSTAR, else the IDT) and compares build IDs. FailedPrecondition while
   // the kernel is too early in its boot, or for another build. Freezes the guest for a moment; not on a
@@ -40,6 +42,15 @@ class KernelView : public GuestView {
   absl::Status Read(uint64_t kva, absl::Span<uint8_t> out) const override;
   std::optional<TextSymbol> Symbolize(uint64_t address) const override;
   absl::StatusOr<std::vector<SourceFrame>> Lines(uint64_t address) const override;
+  // On the renderer's thread only.
+  absl::StatusOr<RenderedStack> Stack(const VcpuRegisters& registers,
+                                      const StackCopy& copy) const override;
+  // Whether stacks can be copied and unwound; why not.
+  const absl::Status& stacks_status() const { return stacks_status_; }
+  const StackExtents& stack_extents() const override { return *extents_; }
+  size_t CopyPrefix(uint64_t kva, absl::Span<uint8_t> out) const override {
+    return ReadVirtualPrefix(*memory_, paging_, kva, out);
+  }
   // The value of the 4-byte variable `name`.
   absl::StatusOr<uint32_t> ReadU32(std::string_view name) const;
 
@@ -49,10 +60,15 @@ class KernelView : public GuestView {
         memory_(memory),
         lines_(SourceLines::Open(symbols_->path())) {}
 
+  absl::Status PrepareStacks(int vcpus);
+
   const std::shared_ptr<const KernelSymbols> symbols_;
   const GuestMemory* const memory_;
   // A kernel without debug information is watched all the same: the status says why there are no lines.
   const absl::StatusOr<std::unique_ptr<SourceLines>> lines_;
+  std::unique_ptr<StackRenderer> stacks_;
+  std::optional<StackExtents> extents_;
+  absl::Status stacks_status_;
   PagingState paging_ = {};
   uint64_t slide_ = 0;
   std::string slide_source_;

@@ -109,6 +109,7 @@ Report Renderer::RenderCommon(const CaptureEvidence& evidence, uint64_t freeze) 
       vcpu.registers.push_back({name, value});
     });
     if (view_ == nullptr || registers.user_mode()) continue;
+    AddStack(evidence, i, report);
     std::optional<TextSymbol> symbol = view_->Symbolize(registers.pc());
     if (!symbol.has_value()) continue;
     vcpu.symbol = std::string(symbol->name);
@@ -118,6 +119,21 @@ Report Renderer::RenderCommon(const CaptureEvidence& evidence, uint64_t freeze) 
     report.degraded.push_back({"symbols", "the kernel was not identified yet"});
   }
   return report;
+}
+
+void Renderer::AddStack(const CaptureEvidence& evidence, size_t index, Report& report) {
+  const absl::StatusOr<RenderedStack> stack =
+      view_->Stack(evidence.registers[index], evidence.stacks[index]);
+  if (!stack.ok()) {
+    report.degraded.push_back({absl::StrCat("vcpus[", index, "].stack"), std::string(stack.status().message())});
+    return;
+  }
+  VcpuReport& vcpu = report.vcpus[index];
+  SetMember(vcpu.more, "stack", stack->json);
+  SetMember(vcpu.more, "stack_end", absl::StrCat("\"", stack->end, "\""));
+  if (!stack->whole) {
+    report.degraded.push_back({absl::StrCat("vcpus[", index, "].stack"), stack->why_cut});
+  }
 }
 
 void Renderer::RenderHit(const CaptureEvidence& evidence, const HitEvidence& hit, Report& report) {
@@ -138,6 +154,10 @@ void Renderer::RenderHit(const CaptureEvidence& evidence, const HitEvidence& hit
   }
   if (evidence.hit_count > 1) {
     SetMember(trigger.more, "sharing_freeze", absl::StrCat(evidence.hit_count));
+  }
+  if (const std::string* stack = FindMember(report.vcpus[hit.hit.vcpu].more, "stack");
+      stack != nullptr) {
+    SetMember(trigger.more, "stack", *stack);
   }
   const uint64_t key = hit.hit.next_pc ^ (static_cast<uint64_t>(hit.watch) << 56);
   auto it = writers_.find(key);

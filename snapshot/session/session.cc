@@ -19,7 +19,7 @@ namespace watchsnap {
 namespace {
 
 constexpr uint32_t kMsrTsc = 0x10;  // IA32_TIME_STAMP_COUNTER, SDM vol. 4
-constexpr int kEvidenceBuffers = 512;
+constexpr int kEvidenceBuffers = 64;
 // The console is hvc0: a whole line an exit, where the UART costs an exit a byte. panic=-1 makes a
 // panic end the run at once.
 constexpr char kCommandLine[] = "console=hvc0 panic=-1";
@@ -195,6 +195,7 @@ absl::Status Session::IdentifyKernel(const Hello& hello) {
   absl::StatusOr<GuestClock> clock = MeasureClock(hello);
   if (!clock.ok()) return clock.status();
   renderer_->SetGuest(kernel->get(), *clock);
+  if ((*kernel)->stacks_status().ok()) coordinator_->SetStackSource(kernel->get());
   Progress(absl::StrFormat("guest is up after %.1f s; KASLR slide %#x (by %s), build ID %s",
                            absl::ToDoubleSeconds(absl::Now() - machine_->start_time()),
                            (*kernel)->slide(), (*kernel)->slide_source(),
