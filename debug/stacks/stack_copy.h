@@ -4,8 +4,9 @@
 //
 //   StackCopy copy;                              // once: allocates kCapacity
 //   copy.Take(extents, vcpu.sp(), copy_prefix);  // frozen: allocates nothing
-//   unwinder->Unwind(input, [&](uint64_t kva, absl::Span<uint8_t> out) { return copy.Read(kva,
-//   out); });
+//   unwinder->Unwind(input, [&](uint64_t kva, absl::Span<uint8_t> out) {
+//     return copy.Read(kva, out);
+//   });
 //
 // Threads: Take on one, later Read on any. Errors: none; what could not be copied is not there, and
 // the unwinder says so. Guest input: at most kMaxParts stacks and kCapacity bytes, wherever the

@@ -1,18 +1,16 @@
 // StackExtents: where the kernel's stacks end, and where one says which stack was left for it. With
 // it a freeze copies a stack from SP up and follows it across stack switches, without unwinding:
 //
-//   absl::StatusOr<StackExtents> extents = StackExtents::Create(*symbols, slide, read_kernel,
-//   cpus);  // once, not frozen …frozen… copies[i].Take(*extents, vcpu.sp(), copy_prefix); //
-//   stack_copy.h
+//   absl::StatusOr<StackExtents> extents =              // once, not frozen
+//       StackExtents::Create(*symbols, slide, read_kernel, cpus);
+//   copies[i].Take(*extents, vcpu.sp(), copy_prefix);    // frozen; stack_copy.h
 //
 // What there is (x86_64):
 // - A task's stack: THREAD_SIZE bytes, aligned to that, so its end is known from the address alone.
 // - The IRQ stack of a CPU (hardirqs, and softirqs that run when one ends): IRQ_STACK_SIZE bytes at
-// a page; the
-//   word at its top is the SP of the stack that was left.
+//   a page; the word at its top is the SP of the stack that was left.
 // - The exception stacks of a CPU (#DF, NMI, #DB, #MC, #VC), in the CPU entry area with unmapped
-// pages between; at
-//   the top is what the processor pushed: RIP, CS, RFLAGS, RSP, SS.
+//   pages between; at the top is what the processor pushed: RIP, CS, RFLAGS, RSP, SS.
 // - The entry stack of a CPU, a page, only ever entered from user space.
 // All but the tasks' are placed once, when the kernel brings up its CPUs: Create reads where, for
 // CPUs that are up. One that comes up later is not known: its IRQ stack is then taken for a task's.

@@ -1,11 +1,9 @@
 // StackUnwinder: who called whom, from registers and bytes of stack that were copied before.
 //
-//   ASSIGN_OR_RETURN(std::shared_ptr<const StackUnwinder> unwinder,
-//   StackUnwinder::Create(symbols)); UnwoundStack stack = unwinder->Unwind(
-//       {.registers = UnwindRegisters::From(vcpu), .slide = slide}, [&](uint64_t kva,
-//       absl::Span<uint8_t> out) {
-//         return copy.Read(kva, out);       // StackCopy, stack_copy.h
-//       });
+//   ASSIGN_OR_RETURN(std::shared_ptr<const StackUnwinder> unwinder, StackUnwinder::Create(symbols));
+//   UnwoundStack stack = unwinder->Unwind(
+//       {.registers = UnwindRegisters::From(vcpu), .slide = slide},
+//       [&](uint64_t kva, absl::Span<uint8_t> out) { return copy.Read(kva, out); });  // stack_copy.h
 //   std::string text = FormatStack(stack, *symbols, slide);
 //
 // Frames come from the kernel's own unwind table (ORC) only, through interrupt and exception frames
