@@ -41,7 +41,8 @@ class StackCopy {
     size_t size = 0;
   };
 
-  StackCopy() : buffer_(std::make_unique<uint8_t[]>(kCapacity)) {}
+  // Not zeroed: what is never filled takes no memory.
+  StackCopy() : buffer_(std::make_unique_for_overwrite<uint8_t[]>(kCapacity)) {}
 
   // Replaces what was there. Nothing for an `sp` of user space.
   void Take(const StackExtents& extents, uint64_t sp, Copier copy);

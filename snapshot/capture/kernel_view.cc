@@ -72,7 +72,7 @@ absl::Status KernelView::PrepareStacks(int vcpus) {
   if (!extents.ok()) return extents.status();
   extents_ = *std::move(extents);
   absl::StatusOr<std::unique_ptr<StackRenderer>> stacks =
-      StackRenderer::Create(symbols_, slide_, lines_.ok() ? lines_->get() : nullptr);
+      StackRenderer::Create(symbols_, slide_);
   if (!stacks.ok()) return stacks.status();
   stacks_ = *std::move(stacks);
   return absl::OkStatus();

@@ -2,7 +2,6 @@
 
 #include <optional>
 #include <utility>
-#include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "snapshot/report/json_text.h"
@@ -15,11 +14,11 @@ constexpr size_t kMaxCachedFrames = 8192;
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<StackRenderer>> StackRenderer::Create(
-    std::shared_ptr<const KernelSymbols> symbols, uint64_t slide, SourceLines* lines) {
+    std::shared_ptr<const KernelSymbols> symbols, uint64_t slide) {
   absl::StatusOr<std::shared_ptr<const StackUnwinder>> unwinder = StackUnwinder::Create(symbols);
   if (!unwinder.ok()) return unwinder.status();
   return std::unique_ptr<StackRenderer>(
-      new StackRenderer(std::move(symbols), slide, lines, *std::move(unwinder)));
+      new StackRenderer(std::move(symbols), slide, *std::move(unwinder)));
 }
 
 RenderedStack StackRenderer::Render(const VcpuRegisters& registers, const StackCopy& copy) {
@@ -57,13 +56,6 @@ const std::string& StackRenderer::FrameJson(const StackFrame& frame) {
   const std::optional<TextSymbol> symbol = symbols_->Symbolize(frame.lookup_pc() - slide_);
   if (symbol.has_value()) {
     object.String("symbol", symbol->name).Uint("offset", frame.pc - slide_ - symbol->address);
-  }
-  if (lines_ != nullptr) {
-    absl::StatusOr<std::vector<SourceFrame>> lines = lines_->Find(frame.lookup_pc() - slide_);
-    if (lines.ok()) {
-      object.String("file", lines->front().KernelPath());
-      if (lines->front().line != 0) object.Uint("line", lines->front().line);
-    }
   }
   if (frame.kind == FrameKind::kInterrupted) object.Raw("interrupted", "true");
   object.Close();

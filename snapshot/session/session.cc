@@ -19,7 +19,7 @@ namespace watchsnap {
 namespace {
 
 constexpr uint32_t kMsrTsc = 0x10;  // IA32_TIME_STAMP_COUNTER, SDM vol. 4
-constexpr int kEvidenceBuffers = 64;
+constexpr int kEvidenceBuffers = 512;
 // The console is hvc0: a whole line an exit, where the UART costs an exit a byte. panic=-1 makes a
 // panic end the run at once.
 constexpr char kCommandLine[] = "console=hvc0 panic=-1";

@@ -5,6 +5,7 @@
 // WATCHSNAP_EXACT_STEPS whether the guest's clock is set up to count ticks one by one.
 #include <string>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
@@ -18,6 +19,8 @@ namespace {
 using ::testing::AnyOf;
 using ::testing::Each;
 using ::testing::Eq;
+using ::testing::HasSubstr;
+using ::testing::StartsWith;
 
 // What a linked kernel's addresses are multiples of, and so its slide (CONFIG_PHYSICAL_ALIGN).
 constexpr uint64_t kSlideUnit = 2 << 20;
@@ -53,6 +56,7 @@ POST_VM(Jiffies) {
 
   const uint64_t address = HexNoteOf(result, "address");
   uint64_t time = 0;
+  size_t through_interrupts = 0;
   for (const Report& hit : hits) {
     ASSERT_EQ(hit.trigger.address, address) << "where the running kernel says that it is";
     ASSERT_EQ(hit.trigger.watched_bytes, 8u);
@@ -63,7 +67,15 @@ POST_VM(Jiffies) {
     ASSERT_TRUE(hit.trigger.writer.has_value() && hit.trigger.writer->address.has_value())
         << "the storing instruction was not found";
     ASSERT_FALSE(hit.vcpus.empty());
+    EXPECT_THAT(hit.trigger.writer->file, StartsWith("kernel/time/"));
+    EXPECT_GT(hit.trigger.writer->line.value_or(0), 0u);
+    const std::string* stack = FindMember(hit.trigger.more, "stack");
+    ASSERT_NE(stack, nullptr) << "capture " << hit.seq << " has no stack";
+    EXPECT_THAT(*stack, HasSubstr(hit.trigger.writer->symbol));
+    // A tick comes by the timer's interrupt, nearly always.
+    through_interrupts += absl::StrContains(*stack, "\"asm_sysvec_apic_timer_interrupt\"");
   }
+  EXPECT_GT(through_interrupts, hits.size() / 2);
 #if WATCHSNAP_EXPECT_KASLR
   EXPECT_NE(result.kaslr_slide, 0u) << "the decompressor did not move the kernel";
   EXPECT_EQ(result.kaslr_slide % kSlideUnit, 0u);
