@@ -46,8 +46,7 @@ absl::Status CommandLine::Parse(const std::vector<std::string>& arguments) {
     }
     const std::string given = argv[std::min(optind > before ? optind - 1 : before, argc - 1)];
     return absl::InvalidArgumentError(
-        absl::StrCat(command_, ": ",
-                     result == ':' ? absl::StrCat("option '", given, "' needs a value")
+        absl::StrCat(result == ':' ? absl::StrCat("option '", given, "' needs a value")
                                    : absl::StrCat("unknown option or unwanted value: '", given, "'"),
                      "; see '", command_, " --help'"));
   }
@@ -72,7 +71,7 @@ absl::StatusOr<int64_t> CommandLine::GetInt(std::string_view name, int64_t other
   if (!Has(name)) return otherwise;
   int64_t value = 0;
   if (!absl::SimpleAtoi(Get(name), &value) || value < least || value > most) {
-    return absl::InvalidArgumentError(absl::StrCat(command_, ": --", name, " wants a number from ",
+    return absl::InvalidArgumentError(absl::StrCat("--", name, " wants a number from ",
                                                    least, " to ", most, ", not '", Get(name), "'"));
   }
   return value;

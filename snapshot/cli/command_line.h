@@ -35,7 +35,7 @@ class CommandLine {
   CommandLine(std::string command, std::string summary, std::string operands,
               std::vector<CommandOption> options);
 
-  // InvalidArgument for an unknown option or a missing value.
+  // InvalidArgument for an unknown option or a missing value; the message does not name the command.
   absl::Status Parse(const std::vector<std::string>& arguments);
 
   bool Has(std::string_view name) const;

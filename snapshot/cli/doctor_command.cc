@@ -44,8 +44,8 @@ int DoctorCommand(const Arguments& arguments, const EmulatedHost& emulated_host)
   CommandLine line = DoctorCommandLine();
   const absl::Status status = line.Parse(arguments);
   if (!status.ok() || !line.operands().empty()) {
-    std::fprintf(stderr, "%s\n",
-                 status.ok() ? absl::StrCat("watchsnap doctor: unexpected '", line.operands()[0], "'").c_str()
+    std::fprintf(stderr, "watchsnap doctor: %s\n",
+                 status.ok() ? absl::StrCat("unexpected '", line.operands()[0], "'").c_str()
                              : std::string(status.message()).c_str());
     return kExitUsage;
   }

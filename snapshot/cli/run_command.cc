@@ -15,6 +15,7 @@
 #include "absl/strings/str_split.h"
 #include "absl/time/clock.h"
 #include "debug/hw_watch/self_test.h"
+#include "debug/symbols/kernel_symbols.h"
 #include "snapshot/cli/capture_table.h"
 #include "snapshot/cli/command_line.h"
 #include "snapshot/cli/commands.h"
@@ -138,6 +139,19 @@ absl::StatusOr<VmSessionConfig> Configure(const CommandLine& line) {
   return config;
 }
 
+// A typo is told at once, wherever the run would take place.
+int CheckSymbols(const VmSessionConfig& config) {
+  if (config.watches.empty()) return kExitOk;
+  absl::StatusOr<std::shared_ptr<const KernelSymbols>> symbols =
+      KernelSymbols::Open(config.vmlinux_path);
+  if (!symbols.ok()) return Complain(symbols.status().message(), kExitWatchRefused);
+  for (const std::string& symbol : config.watches) {
+    const absl::Status status = (*symbols)->ResolveData(symbol).status();
+    if (!status.ok()) return Complain(status.message(), kExitWatchRefused);
+  }
+  return kExitOk;
+}
+
 int RunElsewhere(const Arguments& arguments, const VmSessionConfig& config,
                  const EmulatedHost& emulated_host) {
   std::error_code error;
@@ -165,7 +179,13 @@ int ChooseHost(const CommandLine& line, const VmSessionConfig& config,
   if (host != "auto" && host != "direct" && host != "emulated") {
     return Complain(absl::StrCat("--host is auto, direct or emulated, not '", host, "'"), kExitUsage);
   }
-  if (emulated_host.inside() || host == "direct") return 0;
+  if (emulated_host.inside()) return 0;
+  if (host == "direct") {
+    // Asked for, and refused before anything boots where a watch would never fire.
+    if (config.debug_plugin != "hw_watch" || config.watches.empty()) return 0;
+    const absl::Status delivers = HwWatchDeliversHere();
+    return delivers.ok() ? 0 : Complain(delivers.message(), kExitWatchRefused);
+  }
   if (host == "auto" && config.debug_plugin != "hw_watch") return 0;
   const absl::Status here =
       host == "auto" ? HwWatchDeliversHere() : absl::UnavailableError("asked for by --host");
@@ -236,6 +256,7 @@ int RunCommand(const Arguments& arguments, const EmulatedHost& emulated_host) {
   }
   absl::StatusOr<VmSessionConfig> config = Configure(line);
   if (!config.ok()) return Complain(config.status().message(), kExitUsage);
+  if (const int refused = CheckSymbols(*config); refused != kExitOk) return refused;
   const int host = ChooseHost(line, *config, emulated_host);
   if (host == -1) return RunElsewhere(arguments, *config, emulated_host);
   if (host != 0) return host;

@@ -18,7 +18,7 @@ int SymbolsCommand(const Arguments& arguments) {
                    "VMLINUX NAME…", {{"json", "", "one JSON document instead of text"}});
   absl::Status status = line.Parse(arguments);
   if (!status.ok()) {
-    std::fprintf(stderr, "%s\n", std::string(status.message()).c_str());
+    std::fprintf(stderr, "watchsnap symbols: %s\n", std::string(status.message()).c_str());
     return kExitUsage;
   }
   if (line.Has("help")) {

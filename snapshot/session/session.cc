@@ -92,7 +92,7 @@ absl::Status Session::CreateMachine() {
   target_ = std::make_unique<MachineDebugTarget>(machine_.get());
   absl::StatusOr<std::unique_ptr<DebugDevice>> device =
       CreateDebugDevice(config_.debug_plugin, *target_);
-  if (!device.ok()) return device.status();
+  if (!device.ok()) return MarkSessionFailure(device.status(), SessionFailure::kInput);
   device_ = *std::move(device);
   pool_ = std::make_unique<EvidencePool>(kEvidenceBuffers, config_.vcpus);
   coordinator_ = std::make_unique<FreezeCoordinator>(&machine_->barrier(), target_.get(),
@@ -112,7 +112,7 @@ absl::Status Session::CreateMachine() {
   if (config_.interrupt_fd >= 0) {
     // Level-triggered and never read: watch it once.
     return machine_->loop().Watch(config_.interrupt_fd, EPOLLIN | EPOLLONESHOT, [this](uint32_t) {
-      machine_->Interrupt("interrupted");
+      machine_->Interrupt("by a signal");
     });
   }
   return absl::OkStatus();
