@@ -105,6 +105,10 @@ class PauseBarrierTest : public ::testing::Test {
   std::unique_ptr<PauseBarrier> barrier_;
   std::vector<std::thread> threads_;
   std::unique_ptr<absl::StatusOr<FrozenVcpus>> initial_;
+  // How many lead at once, and how often. Members: the threads outlive a test's body.
+  std::atomic<int> inside_{0};
+  std::atomic<int> most_{0};
+  std::atomic<int> total_{0};
 };
 
 TEST_F(PauseBarrierTest, NothingRunsBeforeTheInitialThaw) {
@@ -137,25 +141,22 @@ TEST_F(PauseBarrierTest, TenThousandFreezesLoseNobody) {
 
 TEST_F(PauseBarrierTest, ParticipantsThatHitAtTheSameMomentLeadOneAfterAnother) {
   Start(4, /*hit_every=*/50);
-  std::atomic<int> inside{0};
-  std::atomic<int> most{0};
-  std::atomic<int> total{0};
   for (auto& vcpu : vcpus_) {
-    vcpu->while_leading = [&] {
-      const int now = inside.fetch_add(1) + 1;
-      if (now > most) most = now;
-      ++total;
-      inside.fetch_sub(1);
+    vcpu->while_leading = [this] {
+      const int now = inside_.fetch_add(1) + 1;
+      if (now > most_) most_ = now;
+      ++total_;
+      inside_.fetch_sub(1);
     };
   }
   Go();
-  while (total < 2000) std::this_thread::yield();
+  while (total_ < 2000) std::this_thread::yield();
   for (int i = 0; i < 50; ++i) {
     absl::StatusOr<FrozenVcpus> frozen = barrier_->Freeze(absl::Seconds(30));
     ASSERT_THAT(frozen.status(), IsOk());
-    EXPECT_EQ(inside, 0);
+    EXPECT_EQ(inside_, 0);
   }
-  EXPECT_EQ(most, 1);
+  EXPECT_EQ(most_, 1);
 }
 
 TEST_F(PauseBarrierTest, AParticipantThatCannotParkIsNamedAndTheOthersGoOn) {
