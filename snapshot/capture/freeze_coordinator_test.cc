@@ -96,6 +96,7 @@ class FreezeCoordinatorTest : public ::testing::Test {
   std::unique_ptr<FreezeCoordinator> coordinator_;
   std::vector<std::thread> threads_;
   std::atomic<bool> stop_{false};
+  std::atomic<bool> let_go_{false};  // a member: a thread may look at it after the test's body
 };
 
 TEST_F(FreezeCoordinatorTest, AHitBecomesEvidenceWithItsTimesInOrder) {
@@ -195,13 +196,12 @@ TEST_F(FreezeCoordinatorTest, WithoutAFreeBufferAHitIsSuppressedAfterTheWait) {
 
 TEST_F(FreezeCoordinatorTest, AFreezeThatFailsCountsItsHitsAsLost) {
   std::atomic<bool> stuck{false};
-  std::atomic<bool> let_go{false};
   std::atomic<bool> done{false};
   prepare_ = [this] { AddWatch(); };
   Run(2, 4, {.freeze_deadline = absl::Milliseconds(20)}, [&](int vcpu) {
     if (vcpu == 1) {  // stuck outside the guest: does not park
       stuck = true;
-      while (!let_go) std::this_thread::yield();
+      while (!let_go_) std::this_thread::yield();
       return;
     }
     while (!stuck) std::this_thread::yield();
@@ -209,7 +209,7 @@ TEST_F(FreezeCoordinatorTest, AFreezeThatFailsCountsItsHitsAsLost) {
     done = true;
   });
   while (!done) std::this_thread::yield();
-  let_go = true;
+  let_go_ = true;
   EXPECT_EQ(coordinator_->counters(0).hits, 1u);
   EXPECT_EQ(coordinator_->counters(0).lost, 1u);
   EXPECT_THAT(CheckConsistent(coordinator_->counters(0)), IsOk());
