@@ -21,11 +21,6 @@ uint64_t ThisThread() {
 constexpr uint32_t EpochPart(uint32_t epoch) { return epoch << 16; }
 constexpr uint32_t CountPart(uint32_t word) { return word & 0xffff; }
 
-// Whether the epoch half of `word` is older than `epoch` (both wrap).
-bool IsOlder(uint32_t word, uint32_t epoch) {
-  return static_cast<int16_t>(static_cast<uint16_t>(epoch) - static_cast<uint16_t>(word >> 16)) > 0;
-}
-
 }  // namespace
 
 FrozenVcpus& FrozenVcpus::operator=(FrozenVcpus&& other) noexcept {
@@ -134,13 +129,8 @@ void PauseBarrier::CountParked(int index, uint32_t epoch) {
   uint32_t word = parked_.load();
   uint32_t next;
   do {
-    if ((word >> 16) == (epoch & 0xffff)) {
-      next = word + 1;
-    } else if (IsOlder(word, epoch)) {
-      next = EpochPart(epoch) | 1;
-    } else {
-      return;  // a straggler of a freeze that timed out
-    }
+    if (epoch_.load() != epoch) return;  // a straggler of a freeze that is over
+    next = (word >> 16) == (epoch & 0xffff) ? word + 1 : EpochPart(epoch) | 1;
   } while (!parked_.compare_exchange_weak(word, next));
   // Only the last one has news for the leader. `expected_` may be of an earlier freeze of the same
   // size or not yet written: the leader looks at the count after writing it, so waking too seldom is

@@ -159,6 +159,17 @@ TEST_F(PauseBarrierTest, ParticipantsThatHitAtTheSameMomentLeadOneAfterAnother) 
   EXPECT_EQ(most_, 1);
 }
 
+// A single participant that leads never counts anybody as parked; the epoch wraps in its half of the word.
+TEST_F(PauseBarrierTest, AFreezeFromOutsideAfterManyThatNobodyHadToParkFor) {
+  Start(1, /*hit_every=*/1);
+  vcpus_[0]->while_leading = [this] { ++total_; };
+  Go();
+  for (int freezes : {17'000, 40'000}) {
+    while (total_ < freezes) std::this_thread::yield();
+    EXPECT_THAT(barrier_->Freeze(absl::Seconds(10)).status(), IsOk());
+  }
+}
+
 TEST_F(PauseBarrierTest, AParticipantThatCannotParkIsNamedAndTheOthersGoOn) {
   Start(3);
   Go();
