@@ -8,7 +8,8 @@
 // How it goes: the kernel boots; the guest's first program says HELLO over the control port (port 1);
 // the KASLR slide is measured, the build ID compared, `watches` are armed; the guest gets its go. From then
 // `duration` runs. The end: the guest powers off, `duration` or `boot_timeout` passes, a watch is
-// refused, or `interrupt` fires.
+// refused, or `interrupt` fires. Of a guest that ends in another way than by power-off or at its time, one
+// last capture is taken (tag kFinalTag, kind `final`), with the tail of the console.
 //
 // Threads: RunVmSession blocks its caller. Callbacks come on threads of the session and must be short.
 // Errors: a Status where the run could not be had at all (host, files, a refused initial watch); what the guest
@@ -37,6 +38,8 @@
 
 namespace watchsnap {
 
+inline constexpr std::string_view kFinalTag = "final";
+
 struct VmSessionConfig {
   std::string test_name = "run";
   std::string sidecar_dir;   // empty: no sidecars
@@ -52,6 +55,11 @@ struct VmSessionConfig {
   WatchOptions watch_options;
   absl::Duration boot_timeout = absl::Seconds(60);  // to HELLO
   absl::Duration duration = absl::InfiniteDuration();  // from the go
+  // Whether the guest is expected to end by itself before `duration`: then passing it is a hang, of which
+  // a final capture is taken.
+  bool duration_is_deadline = false;
+  // For the bytes of captures that wait to be rendered, beyond registers and stacks.
+  size_t evidence_ring_bytes = 8 << 20;
   // Sent to the guest in HELLO_REPLY.
   std::map<std::string, std::string> guest_parameters;
 

@@ -1,10 +1,14 @@
 #include "snapshot/capture/evidence.h"
 
+#include <algorithm>
+#include <utility>
+
 #include "absl/log/check.h"
 
 namespace watchsnap {
 
-EvidencePool::EvidencePool(int buffers, int vcpus) : vcpus_(vcpus) {
+EvidencePool::EvidencePool(int buffers, int vcpus, std::unique_ptr<EvidenceRing> ring)
+    : vcpus_(vcpus), ring_(std::move(ring)) {
   CHECK_GT(buffers, 0) << "an evidence pool needs a buffer";
   absl::MutexLock lock(&mutex_);
   for (int i = 0; i < buffers; ++i) {
@@ -12,6 +16,7 @@ EvidencePool::EvidencePool(int buffers, int vcpus) : vcpus_(vcpus) {
     evidence->hits.resize(static_cast<size_t>(vcpus) * WatchHits().hits.size());
     evidence->registers.resize(vcpus);
     evidence->stacks.resize(vcpus);
+    evidence->watches.reserve(evidence->hits.size());
     free_.push_back(evidence.get());
     buffers_.push_back(std::move(evidence));
   }
@@ -19,12 +24,22 @@ EvidencePool::EvidencePool(int buffers, int vcpus) : vcpus_(vcpus) {
 
 CaptureEvidence* EvidencePool::TryAcquire() {
   absl::MutexLock lock(&mutex_);
-  if (free_.empty()) return nullptr;
+  if (free_.empty() || !RingHasRoom()) return nullptr;
   CaptureEvidence* evidence = free_.back();
   free_.pop_back();
   evidence->hit_count = 0;
   evidence->leader = -1;
+  evidence->parts = nullptr;
+  evidence->block = {};
+  evidence->refused_bytes = 0;
+  evidence->watches.clear();
+  evidence->tag.clear();
   return evidence;
+}
+
+bool EvidencePool::RingHasRoom() const {
+  if (ring_ == nullptr || rendering_ == 0) return true;
+  return ring_->Room() >= std::min(ring_->capacity() / 2, 2 * largest_);
 }
 
 void EvidencePool::Release(CaptureEvidence* evidence) {
@@ -36,6 +51,7 @@ void EvidencePool::Submit(CaptureEvidence* evidence) {
   absl::MutexLock lock(&mutex_);
   queue_.push_back(evidence);
   ++rendering_;
+  largest_ = std::max(largest_, evidence->block.size);
 }
 
 CaptureEvidence* EvidencePool::Take() {
@@ -49,6 +65,7 @@ CaptureEvidence* EvidencePool::Take() {
 }
 
 void EvidencePool::Rendered(CaptureEvidence* evidence) {
+  if (ring_ != nullptr) ring_->Free(evidence->block);
   absl::MutexLock lock(&mutex_);
   free_.push_back(evidence);
   --rendering_;

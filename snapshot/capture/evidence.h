@@ -1,5 +1,6 @@
 // CaptureEvidence: what is copied while the guest is frozen, and nothing else. Rendering into a Report
-// happens later, from these bytes, on the renderer's thread.
+// happens later, from these bytes, on the renderer's thread. Registers, hits and stacks have places of
+// their own; what the evidence parts copy lies in a block of the pool's ring.
 //
 // Buffers are made once, sized for the machine's vCPUs; filling one allocates nothing.
 // Units: `*_ns` are CLOCK_MONOTONIC of the host, `host_counter` is the host's time-stamp counter.
@@ -15,13 +16,15 @@
 #include "absl/base/thread_annotations.h"
 #include "absl/synchronization/mutex.h"
 #include "absl/time/time.h"
+#include "absl/types/span.h"
 #include "debug/debug_device.h"
 #include "debug/stacks/stack_copy.h"
+#include "snapshot/evidence/evidence_parts.h"
+#include "snapshot/evidence/evidence_ring.h"
+#include "snapshot/report/report.h"
 #include "vmm/x86_64/registers.h"
 
 namespace watchsnap {
-
-enum class CaptureKind { kWatch, kSnapshot, kFinal };
 
 struct HitEvidence {
   int watch = -1;  // index in the coordinator's table
@@ -30,27 +33,39 @@ struct HitEvidence {
 };
 
 struct CaptureEvidence {
-  CaptureKind kind = CaptureKind::kWatch;
+  TriggerKind kind = TriggerKind::kWatch;
   std::string tag;     // of a capture that no watch triggered
   int leader = -1;     // the vCPU that led the freeze; -1: another thread
   int hit_count = 0;   // several: vCPUs that hit at once, or several slots of one exit
   std::vector<HitEvidence> hits;         // capacity for every vCPU's
   std::vector<VcpuRegisters> registers;  // by vCPU
   std::vector<StackCopy> stacks;         // by vCPU; empty ones where stacks are not known yet
+  const EvidenceParts* parts = nullptr;  // that copied into the block; null: none were known yet
+  EvidenceBlock block;
+  uint64_t refused_bytes = 0;            // that parts wanted and the ring had no room for
+  std::vector<int> watches;              // of the hits, for the parts; capacity for every vCPU's
   uint64_t host_counter = 0;             // at the leader's exit
   int64_t start_ns = 0;     // the leader came out of the guest, or the freeze was asked for
   int64_t frozen_ns = 0;    // all had parked
   int64_t evidence_ns = 0;  // all was copied
   int64_t thawed_ns = 0;    // all were let go
+
+  CaptureContext Context() const {
+    return {.kind = kind, .registers = registers, .watches = watches, .tag = tag};
+  }
 };
 
 // A fixed set of buffers going round: free → filled by a leader → queued → rendered → free.
 // Threads: any. The lock is held for a few instructions only, and never during a freeze.
 class EvidencePool {
  public:
-  EvidencePool(int buffers, int vcpus);
+  // `ring`: for what evidence parts copy; without one there is no room for any.
+  EvidencePool(int buffers, int vcpus, std::unique_ptr<EvidenceRing> ring = nullptr);
 
-  // A free buffer, or nullptr if the renderer has all of them.
+  // Null without a ring.
+  EvidenceRing* ring() { return ring_.get(); }
+  // A free buffer, or nullptr if the renderer has all of them or what it has fills the ring so far that
+  // the next capture may not find room.
   CaptureEvidence* TryAcquire();
   // Gives back a buffer that was acquired and not submitted.
   void Release(CaptureEvidence* evidence);
@@ -66,9 +81,14 @@ class EvidencePool {
   void Drain();
 
  private:
+  // Enough for twice the largest capture so far, and always for one if nothing else is queued.
+  bool RingHasRoom() const ABSL_SHARED_LOCKS_REQUIRED(mutex_);
+
   const int vcpus_;
+  const std::unique_ptr<EvidenceRing> ring_;
   std::vector<std::unique_ptr<CaptureEvidence>> buffers_;
   absl::Mutex mutex_;
+  size_t largest_ ABSL_GUARDED_BY(mutex_) = 0;
   std::vector<CaptureEvidence*> free_ ABSL_GUARDED_BY(mutex_);
   std::deque<CaptureEvidence*> queue_ ABSL_GUARDED_BY(mutex_);
   int rendering_ ABSL_GUARDED_BY(mutex_) = 0;

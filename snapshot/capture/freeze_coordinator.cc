@@ -26,7 +26,13 @@ FreezeCoordinator::FreezeCoordinator(PauseBarrier* barrier, DebugTarget* target,
       target_(target),
       pool_(pool),
       options_(options),
+      recorder_(pool->ring()),
       pending_(target->vcpu_count()) {}
+
+void FreezeCoordinator::SetParts(const EvidenceParts* parts) {
+  CHECK(pool_->ring() != nullptr) << "evidence parts need a pool with a ring";
+  parts_.store(parts, std::memory_order_release);
+}
 
 absl::StatusOr<int> FreezeCoordinator::Add(const WatchDescription& description,
                                            const WatchOptions& options) {
@@ -118,7 +124,7 @@ void FreezeCoordinator::OnHits(int vcpu, const WatchHits& hits) {
   for (;;) {
     absl::StatusOr<FrozenVcpus> frozen = barrier_->TryLead(vcpu, options_.freeze_deadline);
     if (frozen.ok()) {
-      evidence->kind = CaptureKind::kWatch;
+      evidence->kind = TriggerKind::kWatch;
       evidence->leader = vcpu;
       evidence->host_counter = counter;
       evidence->start_ns = start_ns;
@@ -152,7 +158,7 @@ void FreezeCoordinator::CopyEvidence(CaptureEvidence& evidence) {
                               return stacks->CopyPrefix(kva, out);
                             });
   }
-  if (evidence.kind == CaptureKind::kWatch) {
+  if (evidence.kind == TriggerKind::kWatch) {
     // The leader's own first, then those of vCPUs that hit at the same time and parked.
     auto take = [&evidence](Pending& pending) {
       if (!pending.waiting.load()) return;
@@ -161,6 +167,15 @@ void FreezeCoordinator::CopyEvidence(CaptureEvidence& evidence) {
     };
     take(pending_[evidence.leader]);
     for (Pending& pending : pending_) take(pending);
+    for (int i = 0; i < evidence.hit_count; ++i) evidence.watches.push_back(evidence.hits[i].watch);
+  }
+  if (const EvidenceParts* parts = parts_.load(std::memory_order_acquire); parts != nullptr) {
+    evidence.parts = parts;
+    const CaptureContext context = evidence.Context();
+    recorder_.Begin(*parts->memory);
+    for (const auto& part : parts->parts) part->Copy(context, recorder_);
+    evidence.refused_bytes = recorder_.refused_bytes();
+    evidence.block = recorder_.Commit();
   }
   evidence.evidence_ns = NowNs();
 }
@@ -178,7 +193,7 @@ void FreezeCoordinator::Finish(CaptureEvidence* evidence, FrozenVcpus frozen) {
   pool_->Submit(evidence);
 }
 
-absl::Status FreezeCoordinator::Capture(CaptureKind kind, std::string_view tag) {
+absl::Status FreezeCoordinator::Capture(TriggerKind kind, std::string_view tag) {
   CaptureEvidence* evidence = pool_->TryAcquire();
   const absl::Time until = absl::Now() + options_.buffer_wait;
   while (evidence == nullptr && absl::Now() < until) {

@@ -1,9 +1,9 @@
 // FreezeCoordinator: what happens when a watch is hit.
 //
 // The vCPU thread that hits leads: budget → a free evidence buffer → freeze the others → copy
-// registers, hits and stacks from SP up → thaw → queue the buffer for the renderer. Nothing is allocated, formatted or
-// looked up between freeze and thaw, and nothing is handed to another thread there (a hand-over
-// costs more than two debug exits). vCPUs that hit while another leads park, and their hits become
+// registers, hits, stacks from SP up and what the evidence parts want → thaw → queue the buffer for the
+// renderer. Nothing is allocated, formatted or looked up between freeze and thaw, and nothing is handed
+// to another thread there (a hand-over costs more than two debug exits). vCPUs that hit while another leads park, and their hits become
 // part of that freeze: each hit is reported, marked as sharing it.
 //
 // Accounting. Every hit is counted once, and at the end (after EvidencePool::Drain)
@@ -32,6 +32,8 @@
 #include "snapshot/capture/evidence.h"
 #include "snapshot/capture/frozen_budget.h"
 #include "snapshot/capture/stack_source.h"
+#include "snapshot/evidence/evidence_parts.h"
+#include "snapshot/evidence/evidence_recorder.h"
 #include "snapshot/report/watch_counters.h"
 #include "snapshot/watch_options.h"
 #include "vmm/pause_barrier.h"
@@ -59,6 +61,9 @@ class FreezeCoordinator : public HitSink {
 
   // From here on captures hold the vCPUs' stacks. `source` outlives the vCPUs.
   void SetStackSource(const StackSource* source) { stacks_.store(source); }
+  // From here on captures hold what these parts copy. They outlive the vCPUs and the renderer. Once, and
+  // only with a pool that has a ring.
+  void SetParts(const EvidenceParts* parts);
 
   // Announces a watch *before* it is armed, so that its first hit finds it; returns its index.
   // ResourceExhausted past the table's 64 entries.
@@ -70,7 +75,7 @@ class FreezeCoordinator : public HitSink {
   void OnHits(int vcpu, const WatchHits& hits) override;
 
   // A capture that no watch triggered. Not on a vCPU thread. Returns once the guest runs again.
-  absl::Status Capture(CaptureKind kind, std::string_view tag);
+  absl::Status Capture(TriggerKind kind, std::string_view tag);
 
   const WatchDescription& description(int watch) const { return watches_[watch].description; }
   int watch_count() const { return watch_count_.load(std::memory_order_acquire); }
@@ -115,6 +120,8 @@ class FreezeCoordinator : public HitSink {
   std::array<Watch, kMaxWatches> watches_;
   std::atomic<int> watch_count_{0};
   std::atomic<const StackSource*> stacks_{nullptr};
+  std::atomic<const EvidenceParts*> parts_{nullptr};
+  EvidenceRecorder recorder_;  // the leader's
   std::vector<Pending> pending_;
 };
 

@@ -228,10 +228,10 @@ TEST_F(FreezeCoordinatorTest, HitsOfAWatchThatIsNoLongerThereAreDropped) {
 
 TEST_F(FreezeCoordinatorTest, ATimeDrivenCaptureFreezesFromOutside) {
   Run(3, 4, {}, [](int) {});
-  ASSERT_THAT(coordinator_->Capture(CaptureKind::kSnapshot, "now"), IsOk());
+  ASSERT_THAT(coordinator_->Capture(TriggerKind::kSnapshot, "now"), IsOk());
   CaptureEvidence* evidence = pool_->Take();
   ASSERT_NE(evidence, nullptr);
-  EXPECT_EQ(evidence->kind, CaptureKind::kSnapshot);
+  EXPECT_EQ(evidence->kind, TriggerKind::kSnapshot);
   EXPECT_EQ(evidence->tag, "now");
   EXPECT_EQ(evidence->leader, -1);
   EXPECT_EQ(evidence->registers.size(), 3u);

@@ -6,6 +6,7 @@
 #include "absl/strings/str_format.h"
 #include "debug/symbols/kernel_identity.h"
 #include "debug/symbols/x86_64/idt.h"
+#include "debug/types/btf_reader.h"
 
 namespace watchsnap {
 namespace {
@@ -20,7 +21,19 @@ PagingState PagingOf(const VcpuRegisters& registers) {
           .efer = registers.sregs.efer};
 }
 
+// The symbols own the file.
+std::shared_ptr<const ElfFile> FileOf(const std::shared_ptr<const KernelSymbols>& symbols) {
+  return std::shared_ptr<const ElfFile>(symbols, &symbols->elf());
+}
+
 }  // namespace
+
+KernelView::KernelView(std::shared_ptr<const KernelSymbols> symbols, const GuestMemory* memory)
+    : symbols_(std::move(symbols)),
+      memory_(memory),
+      lines_(SourceLines::Open(symbols_->path())),
+      types_(ReadBtfOfElf(FileOf(symbols_))),
+      dwarf_types_(DwarfTypes::Open(FileOf(symbols_))) {}
 
 absl::StatusOr<std::unique_ptr<KernelView>> KernelView::Create(
     std::shared_ptr<const KernelSymbols> symbols, Machine& machine) {
@@ -100,13 +113,19 @@ absl::StatusOr<std::vector<SourceFrame>> KernelView::Lines(uint64_t address) con
 }
 
 absl::StatusOr<uint32_t> KernelView::ReadU32(std::string_view name) const {
-  absl::StatusOr<uint64_t> address = symbols_->AddressOf(name);
+  absl::StatusOr<uint64_t> address = AddressOf(name);
   if (!address.ok()) return address.status();
   uint32_t value = 0;
   absl::Status status =
-      Read(*address + slide_, absl::MakeSpan(reinterpret_cast<uint8_t*>(&value), sizeof value));
+      Read(*address, absl::MakeSpan(reinterpret_cast<uint8_t*>(&value), sizeof value));
   if (!status.ok()) return status;
   return value;
+}
+
+absl::StatusOr<uint64_t> KernelView::AddressOf(std::string_view name) const {
+  absl::StatusOr<uint64_t> address = symbols_->AddressOf(name);
+  if (!address.ok()) return address.status();
+  return *address + slide_;
 }
 
 }  // namespace watchsnap

@@ -19,6 +19,8 @@
 #include "absl/types/span.h"
 #include "debug/lines/source_lines.h"
 #include "debug/symbols/kernel_symbols.h"
+#include "debug/types/dwarf_types.h"
+#include "debug/types/type_graph.h"
 #include "snapshot/capture/guest_view.h"
 #include "snapshot/capture/stack_renderer.h"
 #include "snapshot/capture/stack_source.h"
@@ -53,12 +55,14 @@ class KernelView : public GuestView, public StackSource {
   }
   // The value of the 4-byte variable `name`.
   absl::StatusOr<uint32_t> ReadU32(std::string_view name) const;
+  // The run-time address of one of the kernel's own symbols.
+  absl::StatusOr<uint64_t> AddressOf(std::string_view name) const;
+  // The kernel's types, from .BTF; what BTF lacks (the types of most variables), from DWARF, slowly.
+  const absl::StatusOr<std::shared_ptr<const TypeGraph>>& types() const { return types_; }
+  const absl::StatusOr<std::unique_ptr<DwarfTypes>>& dwarf_types() const { return dwarf_types_; }
 
  private:
-  KernelView(std::shared_ptr<const KernelSymbols> symbols, const GuestMemory* memory)
-      : symbols_(std::move(symbols)),
-        memory_(memory),
-        lines_(SourceLines::Open(symbols_->path())) {}
+  KernelView(std::shared_ptr<const KernelSymbols> symbols, const GuestMemory* memory);
 
   absl::Status PrepareStacks(int vcpus);
 
@@ -66,6 +70,8 @@ class KernelView : public GuestView, public StackSource {
   const GuestMemory* const memory_;
   // A kernel without debug information is watched all the same: the status says why there are no lines.
   const absl::StatusOr<std::unique_ptr<SourceLines>> lines_;
+  const absl::StatusOr<std::shared_ptr<const TypeGraph>> types_;
+  const absl::StatusOr<std::unique_ptr<DwarfTypes>> dwarf_types_;
   std::unique_ptr<StackRenderer> stacks_;
   std::optional<StackExtents> extents_;
   absl::Status stacks_status_;

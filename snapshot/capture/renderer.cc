@@ -6,24 +6,13 @@
 
 #include "absl/log/log.h"
 #include "absl/strings/str_cat.h"
+#include "snapshot/evidence/captured_memory.h"
 #include "snapshot/report/json_text.h"
 
 namespace watchsnap {
 namespace {
 
 constexpr size_t kMaxCachedWriters = 4096;
-
-TriggerKind KindOf(CaptureKind kind) {
-  switch (kind) {
-    case CaptureKind::kWatch:
-      return TriggerKind::kWatch;
-    case CaptureKind::kSnapshot:
-      return TriggerKind::kSnapshot;
-    case CaptureKind::kFinal:
-      return TriggerKind::kFinal;
-  }
-  return TriggerKind::kSnapshot;
-}
 
 }  // namespace
 
@@ -63,7 +52,7 @@ void Renderer::Run() {
 
 void Renderer::Render(const CaptureEvidence& evidence) {
   const uint64_t freeze = freezes_++;
-  if (evidence.kind != CaptureKind::kWatch) {
+  if (evidence.kind != TriggerKind::kWatch) {
     Report report = RenderCommon(evidence, freeze);
     report.tag = evidence.tag;
     absl::Status status = output_(-1, std::move(report));
@@ -88,7 +77,7 @@ void Renderer::Render(const CaptureEvidence& evidence) {
 
 Report Renderer::RenderCommon(const CaptureEvidence& evidence, uint64_t freeze) {
   Report report;
-  report.trigger.kind = KindOf(evidence.kind);
+  report.trigger.kind = evidence.kind;
   report.trigger.freeze = freeze;
   report.trigger.guest_time_ns = guest_clock_.At(evidence.host_counter);
   if (!report.trigger.guest_time_ns.has_value()) {
@@ -118,7 +107,22 @@ Report Renderer::RenderCommon(const CaptureEvidence& evidence, uint64_t freeze) 
   if (view_ == nullptr) {
     report.degraded.push_back({"symbols", "the kernel was not identified yet"});
   }
+  AddParts(evidence, report);
   return report;
+}
+
+void Renderer::AddParts(const CaptureEvidence& evidence, Report& report) {
+  if (evidence.parts == nullptr) return;
+  report.cost.evidence_bytes = evidence.block.size;
+  if (evidence.refused_bytes != 0) {
+    report.degraded.push_back(
+        {"evidence", absl::StrCat(evidence.refused_bytes,
+                                  " bytes were not copied: the evidence ring of ",
+                                  pool_->ring()->capacity(), " bytes had no room for them")});
+  }
+  CapturedMemory memory(pool_->ring()->Bytes(evidence.block));
+  const CaptureContext context = evidence.Context();
+  for (const auto& part : evidence.parts->parts) part->Render(context, memory, report);
 }
 
 void Renderer::AddStack(const CaptureEvidence& evidence, size_t index, Report& report) {

@@ -1,8 +1,8 @@
 // Renderer: turns evidence into reports, on a thread of its own, after the guest runs again.
 //
 // For every hit of a capture one Report: the trigger with its writer (found by decoding forward in the
-// guest's text) and its source line, all vCPUs' registers with the function each was in and its stack, and the cost. A capture that no
-// watch triggered gives one Report.
+// guest's text) and its source line, all vCPUs' registers with the function each was in and its stack, what
+// the evidence parts make of their bytes, and the cost. A capture that no watch triggered gives one Report.
 //
 // Threads: Start and Stop by the owner; the output callback on the renderer's thread, in order.
 // Ownership: borrows coordinator and pool. The guest view may come later than the first capture
@@ -46,6 +46,7 @@ class Renderer {
   void Run();
   void Render(const CaptureEvidence& evidence);
   Report RenderCommon(const CaptureEvidence& evidence, uint64_t freeze);
+  void AddParts(const CaptureEvidence& evidence, Report& report);
   void AddStack(const CaptureEvidence& evidence, size_t index, Report& report);
   void RenderHit(const CaptureEvidence& evidence, const HitEvidence& hit, Report& report);
   CodeLocation FindWriterLocation(const HitEvidence& hit);

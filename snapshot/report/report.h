@@ -100,6 +100,7 @@ struct CaptureCost {
   uint64_t thaw_ns = 0;               // until the last vCPU was told to go on
   uint64_t pause_ns = 0;              // what the guest was stopped
   std::optional<uint64_t> hidden_ns;  // how much of the pause the guest's clocks do not show
+  std::optional<uint64_t> evidence_bytes;  // what the evidence parts copied
   bool operator==(const CaptureCost&) const = default;
 };
 

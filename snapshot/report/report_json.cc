@@ -78,6 +78,7 @@ void AppendCost(const CaptureCost& cost, std::string& out) {
       .Uint("thaw_ns", cost.thaw_ns)
       .Uint("pause_ns", cost.pause_ns);
   UintIfPresent(object, "hidden_ns", cost.hidden_ns);
+  UintIfPresent(object, "evidence_bytes", cost.evidence_bytes);
   object.Close();
 }
 

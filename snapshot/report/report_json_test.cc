@@ -36,7 +36,7 @@ TEST(ReportJsonTest, AFullReportIsTheContractsLine) {
       R"("task":{"pid":0,"comm":"swapper/0"}},{"index":1,"registers":)"
       R"({"rip":"0xffffffffffffffff"}}],"maps":{"mini.bss":{"value":{"nr_enqueued":3}}},)"
       R"("answer":42,"nothing":null,"text":"a\nb","cost":{"freeze_ns":12000,"evidence_ns":3400,)"
-      R"("thaw_ns":800,"pause_ns":16200,"hidden_ns":16000},)"
+      R"("thaw_ns":800,"pause_ns":16200,"hidden_ns":16000,"evidence_bytes":2048},)"
       R"("degraded":[{"what":"writer","why":"no room to decode \"before\" it"}]})");
 }
 

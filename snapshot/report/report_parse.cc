@@ -99,6 +99,7 @@ absl::Status ReadCost(Value& cost, CaptureCost& to) {
     if (name == "thaw_ns") return Read("cost.thaw_ns", value, to.thaw_ns);
     if (name == "pause_ns") return Read("cost.pause_ns", value, to.pause_ns);
     if (name == "hidden_ns") return Read("cost.hidden_ns", value, to.hidden_ns);
+    if (name == "evidence_bytes") return Read("cost.evidence_bytes", value, to.evidence_bytes);
     return absl::OkStatus();
   });
 }

@@ -43,7 +43,8 @@ inline Report FullReport() {
                  .evidence_ns = 3400,
                  .thaw_ns = 800,
                  .pause_ns = 16200,
-                 .hidden_ns = 16000};
+                 .hidden_ns = 16000,
+                 .evidence_bytes = 2048};
   report.degraded = {{"writer", "no room to decode \"before\" it"}};
   report.more = {{"maps", R"({"mini.bss":{"value":{"nr_enqueued":3}}})"},
                  {"answer", "42"},

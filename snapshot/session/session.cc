@@ -3,6 +3,7 @@
 #include <sys/epoll.h>
 #include <sys/ioctl.h>
 
+#include <algorithm>
 #include <utility>
 
 #include "absl/log/log.h"
@@ -12,6 +13,7 @@
 #include "absl/strings/str_format.h"
 #include "absl/time/clock.h"
 #include "debug/registry.h"
+#include "snapshot/report/json_text.h"
 #include "snapshot/session/session_failure.h"
 #include "vmm/x86_64/host_counter.h"
 
@@ -20,6 +22,7 @@ namespace {
 
 constexpr uint32_t kMsrTsc = 0x10;  // IA32_TIME_STAMP_COUNTER, SDM vol. 4
 constexpr int kEvidenceBuffers = 512;
+constexpr size_t kConsoleTail = 4096;
 // The console is hvc0: a whole line an exit, where the UART costs an exit a byte. panic=-1 makes a
 // panic end the run at once.
 constexpr char kCommandLine[] = "console=hvc0 panic=-1";
@@ -94,14 +97,17 @@ absl::Status Session::CreateMachine() {
       CreateDebugDevice(config_.debug_plugin, *target_);
   if (!device.ok()) return MarkSessionFailure(device.status(), SessionFailure::kInput);
   device_ = *std::move(device);
-  pool_ = std::make_unique<EvidencePool>(kEvidenceBuffers, config_.vcpus);
+  absl::StatusOr<std::unique_ptr<EvidenceRing>> ring =
+      EvidenceRing::Create(config_.evidence_ring_bytes);
+  if (!ring.ok()) return ring.status();
+  pool_ = std::make_unique<EvidencePool>(kEvidenceBuffers, config_.vcpus, *std::move(ring));
   coordinator_ = std::make_unique<FreezeCoordinator>(&machine_->barrier(), target_.get(),
                                                      pool_.get(), FreezeCoordinator::Options());
   reports_ = std::make_unique<ReportStore>(config_.sidecar_dir, config_.test_name, bridge_,
                                            config_.on_report);
   renderer_ = std::make_unique<Renderer>(
       coordinator_.get(), pool_.get(),
-      [this](int, Report report) { return reports_->Add(std::move(report)); });
+      [this](int, Report report) { return Keep(std::move(report)); });
   dispatcher_.Connect(device_.get(), coordinator_.get());
 
   control_ = std::make_unique<ControlServer>(
@@ -145,7 +151,7 @@ ControlHandlers Session::MakeHandlers() {
     auto shared = std::make_shared<Responder>(std::move(responder));
     events_.Post([this, tag = std::move(tag), shared] {
       absl::Status status = reports_->Open(tag);
-      if (status.ok()) status = coordinator_->Capture(CaptureKind::kSnapshot, tag);
+      if (status.ok()) status = coordinator_->Capture(TriggerKind::kSnapshot, tag);
       shared->Reply(status);
     });
   };
@@ -196,6 +202,8 @@ absl::Status Session::IdentifyKernel(const Hello& hello) {
   if (!clock.ok()) return clock.status();
   renderer_->SetGuest(kernel->get(), *clock);
   if ((*kernel)->stacks_status().ok()) coordinator_->SetStackSource(kernel->get());
+  parts_.memory = kernel->get();
+  coordinator_->SetParts(&parts_);
   Progress(absl::StrFormat("guest is up after %.1f s; KASLR slide %#x (by %s), build ID %s",
                            absl::ToDoubleSeconds(absl::Now() - machine_->start_time()),
                            (*kernel)->slide(), (*kernel)->slide_source(),
@@ -302,8 +310,38 @@ void Session::WaitForEnd(VmResult& result) {
     break;
   }
   result.end = machine_->Wait(absl::Now());
+  CaptureFinal(result);
   machine_->Interrupt("the session is over");  // lets the watcher go
   watcher.join();
+}
+
+void Session::CaptureFinal(const VmResult& result) {
+  const RunEnd& end = result.end;
+  if (end.kind == RunEndKind::kPowerOff || end.kind == RunEndKind::kReset) return;
+  if (result.duration_elapsed && !config_.duration_is_deadline) return;
+  if (!refused_.ok()) return;
+  {
+    absl::MutexLock lock(&mutex_);
+    end_in_words_ = end.detail.empty() ? std::string(RunEndKindName(end.kind))
+                                       : absl::StrCat(RunEndKindName(end.kind), ": ", end.detail);
+  }
+  absl::Status status = reports_->Open(kFinalTag);
+  if (status.ok()) status = coordinator_->Capture(TriggerKind::kFinal, kFinalTag);
+  if (!status.ok()) LOG(ERROR) << "no final capture: " << status;
+}
+
+absl::Status Session::Keep(Report report) {
+  if (report.trigger.kind == TriggerKind::kFinal) {
+    absl::MutexLock lock(&mutex_);
+    std::string text;
+    AppendJsonString(text, end_in_words_);
+    SetMember(report.trigger.more, "end", std::move(text));
+    text.clear();
+    const size_t begin = console_.size() - std::min(console_.size(), kConsoleTail);
+    AppendJsonString(text, std::string_view(console_).substr(begin));
+    SetMember(report.more, "console_tail", std::move(text));
+  }
+  return reports_->Add(std::move(report));
 }
 
 void Session::Finish(VmResult& result) {

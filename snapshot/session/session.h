@@ -27,6 +27,7 @@
 #include "snapshot/capture/guest_clock.h"
 #include "snapshot/capture/kernel_view.h"
 #include "snapshot/capture/renderer.h"
+#include "snapshot/evidence/evidence_parts.h"
 #include "snapshot/session/event_queue.h"
 #include "snapshot/session/report_store.h"
 #include "snapshot/vm_session.h"
@@ -60,6 +61,10 @@ class Session {
   absl::StatusOr<GuestClock> MeasureClock(const Hello& hello);
 
   void WaitForEnd(VmResult& result);
+  // One last capture of a guest that panicked, hangs or was interrupted.
+  void CaptureFinal(const VmResult& result);
+  // Of the renderer's thread: numbers, stores and writes the report.
+  absl::Status Keep(Report report);
   void Finish(VmResult& result);
   bool GuestPanicked();
 
@@ -80,6 +85,7 @@ class Session {
 
   absl::Mutex mutex_;
   std::unique_ptr<KernelView> kernel_ ABSL_GUARDED_BY(mutex_);
+  EvidenceParts parts_;
   absl::Status kernel_status_ ABSL_GUARDED_BY(mutex_) =
       absl::FailedPreconditionError("the guest has not said HELLO yet");
   bool hello_ ABSL_GUARDED_BY(mutex_) = false;
@@ -87,6 +93,7 @@ class Session {
   std::optional<GuestScenarioResult> scenario_ ABSL_GUARDED_BY(mutex_);
   std::string console_ ABSL_GUARDED_BY(mutex_);
   std::map<std::string, int> watch_index_ ABSL_GUARDED_BY(mutex_);
+  std::string end_in_words_ ABSL_GUARDED_BY(mutex_);  // for the final capture
   // The coordinating thread's own:
   WatchOptions next_options_;  // for ArmSymbol
   absl::Status refused_;       // of an initial watch

@@ -75,6 +75,7 @@ absl::StatusOr<VmSessionConfig> MakeConfig(const RegisteredScenario& scenario,
   config.debug_plugin = options.debug_plugin;
   config.boot_timeout = kBootTimeout;
   config.duration = SessionTimeout(options.duration);
+  config.duration_is_deadline = true;
   config.guest_parameters = {
       {guest_parameter::kScenario, scenario.name},
       {guest_parameter::kHoldMs, absl::StrCat(absl::ToInt64Milliseconds(options.duration))},
