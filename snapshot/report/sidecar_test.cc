@@ -14,6 +14,7 @@
 #include "absl/status/status.h"
 #include "snapshot/report/report_json.h"
 #include "snapshot/report/report_samples.h"
+#include "snapshot/report/sidecar_file.h"
 #include "snapshot/report/sidecar_reader.h"
 #include "snapshot/report/sidecar_writer.h"
 #include "snapshot/report/watch_counters.h"
@@ -154,7 +155,58 @@ TEST(SidecarTest, NothingFollowsTheSummary) {
   const auto sidecar = ParseSidecar(summary + "\n" + summary + "\n", "x.jsonl");
   ASSERT_FALSE(sidecar.ok());
   EXPECT_THAT(std::string(sidecar.status().message()),
-              HasSubstr("x.jsonl:2: a line after the summary"));
+              HasSubstr("x.jsonl:1: a summary, which belongs at the end, and once"));
+}
+
+TEST(SidecarTest, ADamagedLineLeavesTheOthersReadable) {
+  std::string line;
+  AppendReportJson(Numbered(5), line);
+  auto file = SidecarFile::FromText(line + "\n{oops\n" + line + "\n", "x.jsonl");
+  ASSERT_TRUE(file.ok()) << file.status();
+  ASSERT_EQ(file->size(), 3u);
+  EXPECT_THAT(std::string(file->Document(1).status().message()), HasSubstr("x.jsonl:2: "));
+  const auto document = file->Document(2);
+  ASSERT_TRUE(document.ok()) << document.status();
+  EXPECT_EQ((*document)->root().Member("seq")->Uint(), 5u);
+  EXPECT_EQ(file->Document(3).status().code(), absl::StatusCode::kOutOfRange);
+  EXPECT_THAT(std::string(file->Document(3).status().message()), HasSubstr("it holds 3"));
+}
+
+TEST(SidecarTest, ADocumentOverSeveralLinesIsOneCapture) {
+  std::string line;
+  AppendReportJson(Numbered(5), line);
+  line.insert(1, "\n  ");
+  for (const char* end : {"", "\n", "\n\n"}) {
+    auto file = SidecarFile::FromText(line + end, "x.failure-dump.json");
+    ASSERT_TRUE(file.ok()) << file.status();
+    EXPECT_TRUE(file->is_single_document());
+    ASSERT_EQ(file->size(), 1u);
+    ASSERT_TRUE(file->Document(0).ok()) << file->Document(0).status();
+    EXPECT_EQ(*file->ReadReport(0), Numbered(5));
+    EXPECT_FALSE(file->torn_line().has_value());
+  }
+}
+
+TEST(SidecarTest, LinesLongerThanABlockAreFound) {
+  Report big = Numbered(0);
+  big.more.push_back({"filler", '"' + std::string(700'000, 'x') + '"'});
+  auto writer = SidecarWriter::Create(TestDir("big"), "Test", "x");
+  for (int i = 0; i < 3; ++i) ASSERT_TRUE((*writer)->Append(big).ok());
+  auto file = SidecarFile::Open((*writer)->path());
+  ASSERT_TRUE(file.ok()) << file.status();
+  ASSERT_EQ(file->size(), 3u);
+  EXPECT_EQ(*file->ReadReport(2), big);
+  SidecarFile moved = *std::move(file);
+  EXPECT_EQ(*moved.ReadReport(0), big);
+}
+
+TEST(SidecarTest, AFileThatIsCutMeanwhileIsAnError) {
+  auto writer = SidecarWriter::Create(TestDir("cut"), "Test", "x");
+  for (int i = 0; i < 2; ++i) ASSERT_TRUE((*writer)->Append(Numbered(0)).ok());
+  auto file = SidecarFile::Open((*writer)->path());
+  ASSERT_TRUE(file.ok()) << file.status();
+  ASSERT_EQ(truncate((*writer)->path().c_str(), 100), 0);
+  EXPECT_EQ(file->Document(1).status().code(), absl::StatusCode::kAborted);
 }
 
 TEST(SidecarTest, AMissingFileIsNotFound) {
