@@ -19,10 +19,6 @@ namespace watchsnap {
 std::vector<std::string> FindNearMisses(const SymbolTable& table, std::string_view name,
                                         size_t count);
 
-// Insertions, deletions, substitutions and swaps of neighbours that make `a` into `b`, or
-// `limit + 1` where it takes more than `limit`.
-size_t EditDistance(std::string_view a, std::string_view b, size_t limit);
-
 }  // namespace watchsnap
 
 #endif  // WATCHSNAP_DEBUG_SYMBOLS_NEAR_MISSES_H_

@@ -10,7 +10,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
-#include "debug/symbols/near_misses.h"
+#include "debug/symbols/resemblance.h"
 
 namespace watchsnap {
 namespace {

@@ -7,7 +7,7 @@
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/strip.h"
-#include "debug/symbols/near_misses.h"
+#include "debug/symbols/resemblance.h"
 
 namespace watchsnap {
 namespace {
