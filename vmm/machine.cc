@@ -84,6 +84,7 @@ absl::Status Machine::Init(MachineConfig config) {
   context.sync_registers = (vm_->Capability(KVM_CAP_SYNC_REGS) & kWantedSync) == kWantedSync;
   context.pio = &pio_;
   context.mmio = &mmio_;
+  context.guest_ended = &guest_ended_;
   context.request_end = [this](RunEndKind kind, std::string_view detail) { RequestEnd(kind, detail); };
   for (int i = 0; i < config.vcpus; ++i) {
     absl::StatusOr<std::unique_ptr<Vcpu>> vcpu = Vcpu::Create(i, ApicId(topology_, i), context);
@@ -160,6 +161,7 @@ RunEnd Machine::Wait(absl::Time deadline) {
 void Machine::Interrupt(std::string_view why) { RequestEnd(RunEndKind::kInterrupted, why); }
 
 void Machine::RequestEnd(RunEndKind kind, std::string_view detail) {
+  if (kind == RunEndKind::kReset || kind == RunEndKind::kPowerOff) guest_ended_.store(true);
   absl::MutexLock lock(&mutex_);
   if (!end_.has_value()) end_ = RunEnd{kind, std::string(detail)};
 }

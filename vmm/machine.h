@@ -20,6 +20,7 @@
 #ifndef WATCHSNAP_VMM_MACHINE_H_
 #define WATCHSNAP_VMM_MACHINE_H_
 
+#include <atomic>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -125,6 +126,7 @@ class Machine : private DeviceHost {
   VcpuExitObserver* observer_ = nullptr;
   absl::Time start_time_ = absl::InfinitePast();
   bool stopped_ = false;
+  std::atomic<bool> guest_ended_{false};  // it asked for reset or power-off
 
   absl::Mutex mutex_;
   std::optional<RunEnd> end_ ABSL_GUARDED_BY(mutex_);

@@ -136,6 +136,7 @@ void Vcpu::Loop(PauseBarrier* barrier, VcpuExitObserver* observer) {
     exits_.fetch_add(1, std::memory_order_relaxed);
     if (result == 0) {
       if (!HandleExit(observer)) return;
+      if (context_.guest_ended != nullptr && context_.guest_ended->load()) return;
       continue;
     }
     if (error == EINTR || error == EAGAIN) continue;

@@ -57,6 +57,9 @@ struct VcpuContext {
   Bus* pio = nullptr;
   Bus* mmio = nullptr;
   std::function<void(RunEndKind, std::string_view)> request_end;
+  // Set once the guest has asked for its end: a vCPU that comes out of it then stays out, so that its
+  // last state is that of the end.
+  const std::atomic<bool>* guest_ended = nullptr;
 };
 
 class Vcpu : public PauseParticipant {

@@ -1,10 +1,17 @@
-"""kvm_host_test: a test that runs in the emulated KVM host."""
+"""kvm_host_test: a test that runs in the emulated KVM host; bare_guest_test: one that needs any KVM."""
+
+load("@rules_cc//cc:defs.bzl", "cc_binary")
+
+_DIRECTLY = """\
+if (exec 3<>/dev/kvm) 2>/dev/null; then exec "$PWD/{binary}" "$@"; fi
+echo "this machine has no /dev/kvm to open: running in the emulated KVM host"
+"""
 
 def _kvm_host_test_impl(ctx):
     script = ctx.actions.declare_file(ctx.label.name)
     ctx.actions.write(script, """\
 #!/bin/bash
-# Bazel starts tests in their runfiles. The time-out is a little before Bazel's own, to leave a message.
+{directly}# Bazel starts tests in their runfiles. The time-out is a little before Bazel's own, to leave a message.
 exec "{host}" --writable="${{TEST_TMPDIR:?run this with bazel test}}" --cpus={cpus} --memory-mb={memory_mb} \\
   --timeout=$(( ${{TEST_TIMEOUT:-300}} - 15 )) -- "$PWD/{binary}" "$@"
 """.format(
@@ -12,6 +19,7 @@ exec "{host}" --writable="${{TEST_TMPDIR:?run this with bazel test}}" --cpus={cp
         binary = ctx.executable.binary.short_path,
         cpus = ctx.attr.cpus,
         memory_mb = ctx.attr.memory_mb,
+        directly = _DIRECTLY.format(binary = ctx.executable.binary.short_path) if ctx.attr.any_kvm else "",
     ), is_executable = True)
     runfiles = ctx.runfiles(files = ctx.files.data)
     for target in [ctx.attr.binary, ctx.attr._kvm_host] + ctx.attr.data:
@@ -22,6 +30,7 @@ _kvm_host_test = rule(
     implementation = _kvm_host_test_impl,
     test = True,
     attrs = {
+        "any_kvm": attr.bool(),
         "binary": attr.label(mandatory = True, executable = True, cfg = "target"),
         "cpus": attr.int(default = 2),
         "data": attr.label_list(allow_files = True),
@@ -49,6 +58,39 @@ def kvm_host_test(name, binary, tags = [], size = "medium", **kwargs):
     """
     _kvm_host_test(
         name = name,
+        binary = binary,
+        size = size,
+        tags = tags + ["cpu:2"],
+        **kwargs
+    )
+
+def bare_guest_test(name, srcs = None, deps = [], binary = None, tags = [], size = "medium", **kwargs):
+    """A test that creates machines with bare guests: on this machine's /dev/kvm where there is one, else in the emulated KVM host.
+
+    For what any KVM can do, hardware watchpoints apart.
+
+    Args:
+      name: of the test.
+      srcs: of a program with GoogleTest, or
+      binary: the program.
+      deps: of srcs.
+      tags: as of every test; "cpu:2" is added.
+      size: as of every test.
+      **kwargs: as of kvm_host_test.
+    """
+    if (srcs == None) == (binary == None):
+        fail("bare_guest_test(name = \"%s\"): srcs or binary, one of them" % name)
+    if srcs != None:
+        binary = name + "_program"
+        cc_binary(
+            name = binary,
+            testonly = True,
+            srcs = srcs,
+            deps = deps,
+        )
+    _kvm_host_test(
+        name = name,
+        any_kvm = True,
         binary = binary,
         size = size,
         tags = tags + ["cpu:2"],

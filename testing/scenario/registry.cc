@@ -41,6 +41,21 @@ bool RegisterScenario(std::string_view name, const char* file, int line,
   return true;
 }
 
+bool RegisterExpectedEnd(std::string_view name, const char* file, int line, RunEndKind end) {
+  RegisteredScenario& entry = Entry(name);
+  if (entry.expected_end.has_value()) {
+    TheRegistry().problems.push_back(
+        absl::StrCat(file, ":", line, ": a second EXPECT_GUEST_END(", name, ")"));
+    return false;
+  }
+  entry.expected_end = end;
+  if (entry.scenario == nullptr) {
+    entry.file = file;
+    entry.line = line;
+  }
+  return true;
+}
+
 bool RegisterPostVm(std::string_view name, const char* file, int line, PostVmFunction post_vm) {
   RegisteredScenario& entry = Entry(name);
   if (entry.post_vm != nullptr) {
@@ -69,7 +84,7 @@ absl::Status CheckRegistry() {
   std::vector<std::string> problems = TheRegistry().problems;
   for (const RegisteredScenario& entry : TheRegistry().scenarios) {
     if (entry.scenario == nullptr) {
-      problems.push_back(absl::StrCat(entry.file, ":", entry.line, ": POST_VM(", entry.name,
+      problems.push_back(absl::StrCat(entry.file, ":", entry.line, ": POST_VM or EXPECT_GUEST_END(", entry.name,
                                       ") without WATCH_SCENARIO(", entry.name,
                                       ") in the same program"));
     }

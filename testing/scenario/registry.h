@@ -6,6 +6,7 @@
 #ifndef WATCHSNAP_TESTING_SCENARIO_REGISTRY_H_
 #define WATCHSNAP_TESTING_SCENARIO_REGISTRY_H_
 
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -14,6 +15,7 @@
 #include "absl/status/statusor.h"
 #include "testing/scenario/assert_result.h"
 #include "testing/scenario/context.h"
+#include "vmm/run_end.h"
 
 namespace watchsnap {
 
@@ -28,9 +30,12 @@ struct RegisteredScenario {
   int line = 0;
   ScenarioFunction scenario = nullptr;  // runs in the guest
   PostVmFunction post_vm = nullptr;     // runs on the host afterwards; may be absent
+  // How the guest is to end, before the scenario returns; absent: the scenario returns.
+  std::optional<RunEndKind> expected_end = std::nullopt;
 };
 
 bool RegisterScenario(std::string_view name, const char* file, int line, ScenarioFunction scenario);
+bool RegisterExpectedEnd(std::string_view name, const char* file, int line, RunEndKind end);
 bool RegisterPostVm(std::string_view name, const char* file, int line, PostVmFunction post_vm);
 
 const std::vector<RegisteredScenario>& RegisteredScenarios();

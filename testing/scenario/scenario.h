@@ -18,6 +18,11 @@
 // hold ordinary TESTs beside its scenarios, or only those: then ExecuteSteps acts on a bridge that
 // the test made active, and there is no guest.
 //
+// A scenario that is meant to bring its guest down says so, and passes if the guest ends like that
+// before the scenario has returned (there is a final capture then, tag kFinalTag):
+//
+//   EXPECT_GUEST_END(Crashes, RunEndKind::kPanic);
+//
 // Threads: a scenario runs in a process of its own in the guest; if it dies, the host is told how.
 #ifndef WATCHSNAP_TESTING_SCENARIO_SCENARIO_H_
 #define WATCHSNAP_TESTING_SCENARIO_SCENARIO_H_
@@ -40,6 +45,10 @@
                                     WatchsnapScenario_##scenario_name);                 \
   static ::absl::StatusOr<::watchsnap::AssertResult> WatchsnapScenario_##scenario_name( \
       [[maybe_unused]] ::watchsnap::ScenarioContext& ctx)
+
+#define EXPECT_GUEST_END(scenario_name, end_kind)                                    \
+  [[maybe_unused]] static const bool watchsnap_guest_end_registered_##scenario_name = \
+      ::watchsnap::RegisterExpectedEnd(#scenario_name, __FILE__, __LINE__, end_kind)
 
 #define POST_VM(scenario_name)                                                      \
   static void WatchsnapPostVm_##scenario_name(                                      \

@@ -63,6 +63,18 @@ ScenarioRun Judge(const RegisteredScenario& scenario, absl::StatusOr<VmResult> r
   }
   run.result = *std::move(result);
   const VmResult& vm = *run.result;
+  if (scenario.expected_end.has_value()) {
+    if (!vm.scenario.has_value() && vm.end.kind == *scenario.expected_end) {
+      run.verdict = Verdict::kPassed;
+      return run;
+    }
+    run.verdict = vm.scenario.has_value() ? Verdict::kScenarioFailure : Verdict::kGuestFailure;
+    run.message = absl::StrCat(
+        scenario.name, " was to bring the guest down by ", RunEndKindName(*scenario.expected_end),
+        vm.scenario.has_value() ? "; it returned instead" : "; it ended by ",
+        vm.scenario.has_value() ? "" : Ending(vm.end), "\n", ConsolePart(vm, console_log));
+    return run;
+  }
   if (vm.scenario.has_value()) {
     run.verdict = vm.scenario->passed ? Verdict::kPassed : Verdict::kScenarioFailure;
     if (!vm.scenario->passed) {
