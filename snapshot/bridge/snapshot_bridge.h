@@ -39,6 +39,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "snapshot/accessor/snapshot.h"
 #include "snapshot/bridge/bridge_messages.h"
 #include "snapshot/report/report.h"
 #include "snapshot/report/watch_counters.h"
@@ -58,6 +59,9 @@ struct CaptureEntry {
   uint64_t seq = 0;  // among the captures of this tag, from 0
   TriggerKind kind = TriggerKind::kSnapshot;
   Report report;  // its tag, seq and kind are the entry's
+
+  // The report to read by names and paths; keep it rather than ask again.
+  Snapshot snapshot() const { return Snapshot(report); }
 };
 
 class SnapshotBridge {
