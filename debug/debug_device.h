@@ -68,6 +68,7 @@ inline constexpr WatchId kNoWatch = -1;
 struct WatchHit {
   WatchId watch = kNoWatch;
   int slot = -1;  // -1 where the plugin has no slots
+  bool reserved_slot = false;  // the watch's WatchSpec said so
   int vcpu = -1;
   uint64_t address = 0;  // of the watch
   uint32_t length = 0;
@@ -105,6 +106,13 @@ class DebugDevice {
   // Returns only when every vCPU runs with the watch, or fails and leaves nothing armed.
   virtual absl::StatusOr<WatchId> Arm(const WatchSpec& spec) = 0;
   virtual absl::Status Disarm(WatchId watch) = 0;
+
+  // Moves an armed watch to another place, for a watch that follows a pointer: on every vCPU, or
+  // nothing changes. Only while the caller holds a freeze, on the vCPU thread that leads it or on
+  // another; it waits for nobody but parked vCPUs.
+  virtual absl::Status Retarget(WatchId /*watch*/, uint64_t /*address*/, uint32_t /*length*/) {
+    return absl::UnimplementedError("this debug plugin cannot move a watch");
+  }
 
   // A KVM_EXIT_DEBUG of `vcpu`. Fills `hits` with the watches that were hit, all slots of the exit.
   // What is not this plugin's goes back to the guest whole, inside the call.

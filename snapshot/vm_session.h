@@ -39,6 +39,8 @@
 namespace watchsnap {
 
 inline constexpr std::string_view kFinalTag = "final";
+// The tag of failure dumps on the bridge.
+inline constexpr std::string_view kExitKindTag = "exit_kind";
 
 struct VmSessionConfig {
   std::string test_name = "run";
@@ -87,6 +89,9 @@ struct VmResult {
   ControlCounters control;
   std::string console;                             // the whole of it
   std::vector<std::string> sidecars;               // paths
+  std::vector<std::string> failure_dumps;          // paths, one a sched_ext scheduler that failed
+  // What became of the exit-kind trigger: "armed on scx_root", or why there is none.
+  std::string exit_kind_trigger;
   uint64_t kaslr_slide = 0;
   std::string kernel_build_id;                     // hex
 };

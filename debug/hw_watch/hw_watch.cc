@@ -191,6 +191,43 @@ absl::Status HwWatch::Disarm(WatchId watch) {
   });
 }
 
+absl::Status HwWatch::Retarget(WatchId watch, uint64_t address, uint32_t length) {
+  // Not arm_mutex_: an Arm that waits for the caller's freeze to end may hold it. Whoever changes the
+  // vCPUs holds a freeze, so this one is alone.
+  WatchSpec spec = {.address = address, .length = length};
+  int slot = -1;
+  kvm_guest_debug wanted, previous;
+  {
+    absl::MutexLock lock(&mutex_);
+    for (int i = 0; i < x86_64::kDebugSlots; ++i) {
+      if (watch != kNoWatch && slots_[i].watch == watch) slot = i;
+    }
+    if (slot < 0) {
+      return absl::NotFoundError(absl::StrCat("hw_watch has no watch ", watch, " to move"));
+    }
+    spec.tag = slots_[slot].tag;
+    previous = state_;
+    Slots slots = slots_;
+    slots[slot].address = address;
+    slots[slot].length = length;
+    wanted = StateFor(slots);
+  }
+  absl::Status status = Validate(spec);
+  if (!status.ok()) return status;
+  const absl::StatusOr<const uint8_t*> host = FindHostAddress(spec);
+  if (!host.ok()) return host.status();
+  status = SetOnAllVcpus(wanted, previous);
+  if (!status.ok()) return status;
+  absl::MutexLock lock(&mutex_);
+  Slot& moved = slots_[slot];
+  moved.address = address;
+  moved.length = length;
+  moved.host = *host;
+  moved.last_value = LoadWord(*host, length);
+  state_ = wanted;
+  return absl::OkStatus();
+}
+
 void HwWatch::OnExit(int vcpu, const kvm_debug_exit_arch& exit, WatchHits& hits) {
   hits.count = 0;
   kvm_guest_debug state;
@@ -214,6 +251,7 @@ void HwWatch::OnExit(int vcpu, const kvm_debug_exit_arch& exit, WatchHits& hits)
       const uint64_t value = LoadWord(slot.host, slot.length);
       hits.hits[hits.count++] = {.watch = slot.watch,
                                  .slot = i,
+                                 .reserved_slot = i == kReservedSlot,
                                  .vcpu = vcpu,
                                  .address = slot.address,
                                  .length = slot.length,

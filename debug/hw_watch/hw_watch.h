@@ -53,6 +53,7 @@ class HwWatch : public DebugDevice {
   DebugCapabilities Capabilities() const override;
   absl::StatusOr<WatchId> Arm(const WatchSpec& spec) override;
   absl::Status Disarm(WatchId watch) override;
+  absl::Status Retarget(WatchId watch, uint64_t address, uint32_t length) override;
   void OnExit(int vcpu, const kvm_debug_exit_arch& exit, WatchHits& hits) override;
 
  private:

@@ -19,6 +19,7 @@
 #include "absl/types/span.h"
 #include "debug/debug_device.h"
 #include "debug/stacks/stack_copy.h"
+#include "snapshot/capture/hit_rule.h"
 #include "snapshot/evidence/evidence_parts.h"
 #include "snapshot/evidence/evidence_ring.h"
 #include "snapshot/report/report.h"
@@ -30,6 +31,8 @@ struct HitEvidence {
   int watch = -1;  // index in the coordinator's table
   WatchHit hit;
   int64_t exit_ns = 0;  // when the vCPU came out of the guest
+  HitRule* rule = nullptr;  // of a watch that has one
+  bool capture = true;      // false: the rule wanted the freeze only
 };
 
 struct CaptureEvidence {

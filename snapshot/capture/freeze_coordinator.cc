@@ -57,10 +57,13 @@ absl::StatusOr<int> FreezeCoordinator::Add(const WatchDescription& description,
 
 void FreezeCoordinator::Remove(int watch) { watches_[watch].address.store(0); }
 
-int FreezeCoordinator::FindWatch(uint64_t address) const {
+int FreezeCoordinator::FindWatch(const WatchHit& hit) const {
   const int count = watch_count();
   for (int i = 0; i < count; ++i) {
-    if (watches_[i].address.load(std::memory_order_acquire) == address) return i;
+    const uint64_t address = watches_[i].address.load(std::memory_order_acquire);
+    if (address == 0 || watches_[i].description.reserved_slot != hit.reserved_slot) continue;
+    // The reserved watch moves about.
+    if (hit.reserved_slot || address == hit.address) return i;
   }
   return -1;
 }
@@ -75,9 +78,21 @@ void FreezeCoordinator::Suppress(Watch& watch, std::string_view why) {
 void FreezeCoordinator::Admit(const WatchHits& hits, Pending& pending, int64_t now_ns) {
   pending.count = 0;
   for (int i = 0; i < hits.count; ++i) {
-    const int index = FindWatch(hits.hits[i].address);
+    const int index = FindWatch(hits.hits[i]);
     if (index < 0) continue;  // disarmed a moment ago
     Watch& watch = watches_[index];
+    if (HitRule* rule = watch.description.rule; rule != nullptr) {
+      const HitRule::Action action = rule->Judge(hits.hits[i]);
+      if (action == HitRule::Action::kIgnore) continue;
+      const bool capture = action == HitRule::Action::kCapture;
+      if (capture) watch.hits.fetch_add(1);
+      pending.hits[pending.count++] = {.watch = index,
+                                       .hit = hits.hits[i],
+                                       .exit_ns = now_ns,
+                                       .rule = rule,
+                                       .capture = capture};
+      continue;
+    }
     watch.hits.fetch_add(1);
     if (watch.admitted.load() >= watch.options.max_captures) {
       Suppress(watch, "its budget of captures is used up");
@@ -105,6 +120,13 @@ CaptureEvidence* FreezeCoordinator::AcquireBuffer(int vcpu) {
   return evidence;
 }
 
+bool FreezeCoordinator::HasRule(const Pending& pending) {
+  for (int i = 0; i < pending.count; ++i) {
+    if (pending.hits[i].rule != nullptr) return true;
+  }
+  return false;
+}
+
 void FreezeCoordinator::OnHits(int vcpu, const WatchHits& hits) {
   const int64_t start_ns = NowNs();
   const uint64_t counter = HostCounter();
@@ -112,10 +134,14 @@ void FreezeCoordinator::OnHits(int vcpu, const WatchHits& hits) {
   Admit(hits, pending, start_ns);
   if (pending.count == 0) return;
   CaptureEvidence* evidence = AcquireBuffer(vcpu);
+  // What a rule wants happens once in a scheduler's life and moves a watch: worth a longer wait.
+  for (int i = 0; i < kRuleWaits && evidence == nullptr && HasRule(pending); ++i) {
+    evidence = AcquireBuffer(vcpu);
+  }
   if (evidence == nullptr) {
     for (int i = 0; i < pending.count; ++i) {
       Watch& watch = watches_[pending.hits[i].watch];
-      watch.admitted.fetch_sub(1);
+      if (pending.hits[i].rule == nullptr) watch.admitted.fetch_sub(1);
       Suppress(watch, "captures come faster than they are rendered");
     }
     return;
@@ -135,7 +161,9 @@ void FreezeCoordinator::OnHits(int vcpu, const WatchHits& hits) {
     if (!absl::IsUnavailable(frozen.status())) {
       pending.waiting.store(false);
       LOG(ERROR) << frozen.status();
-      for (int i = 0; i < pending.count; ++i) watches_[pending.hits[i].watch].lost.fetch_add(1);
+      for (int i = 0; i < pending.count; ++i) {
+        if (pending.hits[i].capture) watches_[pending.hits[i].watch].lost.fetch_add(1);
+      }
       pool_->Release(evidence);
       return;
     }
@@ -169,15 +197,22 @@ void FreezeCoordinator::CopyEvidence(CaptureEvidence& evidence) {
     for (Pending& pending : pending_) take(pending);
     for (int i = 0; i < evidence.hit_count; ++i) evidence.watches.push_back(evidence.hits[i].watch);
   }
-  if (const EvidenceParts* parts = parts_.load(std::memory_order_acquire); parts != nullptr) {
-    evidence.parts = parts;
-    const CaptureContext context = evidence.Context();
-    recorder_.Begin(*parts->memory);
-    for (const auto& part : parts->parts) part->Copy(context, recorder_);
-    evidence.refused_bytes = recorder_.refused_bytes();
-    evidence.block = recorder_.Commit();
-  }
+  CopyParts(evidence);
   evidence.evidence_ns = NowNs();
+  for (int i = 0; i < evidence.hit_count; ++i) {
+    if (evidence.hits[i].rule != nullptr) evidence.hits[i].rule->WhileFrozen(evidence.hits[i].hit);
+  }
+}
+
+void FreezeCoordinator::CopyParts(CaptureEvidence& evidence) {
+  const EvidenceParts* parts = parts_.load(std::memory_order_acquire);
+  if (parts == nullptr) return;
+  evidence.parts = parts;
+  const CaptureContext context = evidence.Context();
+  recorder_.Begin(*parts->memory);
+  for (const auto& part : parts->parts) part->Copy(context, recorder_);
+  evidence.refused_bytes = recorder_.refused_bytes();
+  evidence.block = recorder_.Commit();
 }
 
 void FreezeCoordinator::Finish(CaptureEvidence* evidence, FrozenVcpus frozen) {

@@ -8,6 +8,7 @@
 //
 // Accounting. Every hit is counted once, and at the end (after EvidencePool::Drain)
 //   hits = captured + coalesced + suppressed + lost
+// (of a watch with a HitRule only hits that it wants captured are counted).
 // suppressed: past the budget; lost: the freeze failed, or the report could not be kept; coalesced stays
 // 0 here: hits that share a freeze are each captured.
 //
@@ -46,6 +47,9 @@ struct WatchDescription {
   uint64_t address = 0;  // run-time KVA
   uint32_t watched_bytes = 0;
   uint64_t symbol_bytes = 0;
+  // The watch of the reserved slot: at most one, told from a user's watch of the same address.
+  bool reserved_slot = false;
+  HitRule* rule = nullptr;  // decides what its hits are; outlives the vCPUs
 };
 
 class FreezeCoordinator : public HitSink {
@@ -105,12 +109,15 @@ class FreezeCoordinator : public HitSink {
     std::array<HitEvidence, 4> hits;
   };
 
-  int FindWatch(uint64_t address) const;
+  static constexpr int kRuleWaits = 30;
+  static bool HasRule(const Pending& pending);
+  int FindWatch(const WatchHit& hit) const;
   // Counts the hits and fills `pending` with those that are within their budgets.
   void Admit(const WatchHits& hits, Pending& pending, int64_t now_ns);
   void Suppress(Watch& watch, std::string_view why);
   CaptureEvidence* AcquireBuffer(int vcpu);
   void CopyEvidence(CaptureEvidence& evidence);
+  void CopyParts(CaptureEvidence& evidence);
   void Finish(CaptureEvidence* evidence, FrozenVcpus frozen);
 
   PauseBarrier* const barrier_;

@@ -13,6 +13,7 @@
 #include "debug/debug_target_fake.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "snapshot/evidence/captured_memory.h"
 
 namespace watchsnap {
 namespace {
@@ -36,7 +37,13 @@ class FreezeCoordinatorTest : public ::testing::Test {
   void Run(int vcpus, int buffers, FreezeCoordinator::Options options,
            const std::function<void(int)>& script) {
     target_ = std::make_unique<DebugTargetFake>(vcpus);
-    pool_ = std::make_unique<EvidencePool>(buffers, vcpus);
+    std::unique_ptr<EvidenceRing> ring;
+    if (ring_bytes_ > 0) {
+      absl::StatusOr<std::unique_ptr<EvidenceRing>> made = EvidenceRing::Create(ring_bytes_);
+      ASSERT_THAT(made.status(), IsOk());
+      ring = *std::move(made);
+    }
+    pool_ = std::make_unique<EvidencePool>(buffers, vcpus, std::move(ring));
     std::vector<PauseParticipant*> participants;
     for (int i = 0; i < vcpus; ++i) {
       vcpus_.push_back(std::make_unique<FakeVcpu>());
@@ -88,6 +95,7 @@ class FreezeCoordinatorTest : public ::testing::Test {
     return hits;
   }
 
+  size_t ring_bytes_ = 0;
   std::function<void()> prepare_;
   std::vector<std::unique_ptr<FakeVcpu>> vcpus_;
   std::unique_ptr<DebugTargetFake> target_;
@@ -213,6 +221,100 @@ TEST_F(FreezeCoordinatorTest, AFreezeThatFailsCountsItsHitsAsLost) {
   EXPECT_EQ(coordinator_->counters(0).hits, 1u);
   EXPECT_EQ(coordinator_->counters(0).lost, 1u);
   EXPECT_THAT(CheckConsistent(coordinator_->counters(0)), IsOk());
+}
+
+// Ignores 0, freezes for 1, captures the rest.
+class RuleOfThumb : public HitRule {
+ public:
+  Action Judge(const WatchHit& hit) override {
+    if (hit.new_value == 0) return Action::kIgnore;
+    return hit.new_value == 1 ? Action::kFreeze : Action::kCapture;
+  }
+  void WhileFrozen(const WatchHit& hit) override { frozen.push_back(hit.new_value); }
+  std::vector<uint64_t> frozen;
+};
+
+TEST_F(FreezeCoordinatorTest, ARuleDecidesWhatItsHitsAreAndActsWhileAllStand) {
+  std::atomic<bool> done{false};
+  RuleOfThumb rule;
+  prepare_ = [&] {
+    AddWatch();  // a user's watch of the same address is another one
+    ASSERT_THAT(coordinator_
+                    ->Add({.symbol = "exit_kind",
+                           .address = kAddress,
+                           .reserved_slot = true,
+                           .rule = &rule},
+                          WatchOptions::Unlimited())
+                    .status(),
+                IsOk());
+  };
+  Run(2, 8, {}, [&](int vcpu) {
+    if (vcpu != 0) return;
+    for (uint64_t value : {0, 1, 1024}) {
+      WatchHits hits = Hit(0, value, kAddress + 64);  // it has moved meanwhile
+      hits.hits[0].reserved_slot = true;
+      coordinator_->OnHits(0, hits);
+    }
+    done = true;
+  });
+  while (!done) std::this_thread::yield();
+  EXPECT_THAT(rule.frozen, ::testing::ElementsAre(1, 1024));
+  EXPECT_EQ(coordinator_->counters(0).hits, 0u);
+  EXPECT_EQ(coordinator_->counters(1).hits, 1u);
+  for (const bool capture : {false, true}) {
+    CaptureEvidence* evidence = pool_->Take();
+    ASSERT_EQ(evidence->hit_count, 1);
+    EXPECT_EQ(evidence->hits[0].watch, 1);
+    EXPECT_EQ(evidence->hits[0].capture, capture);
+    pool_->Rendered(evidence);
+  }
+}
+
+class CountedMemory : public FrozenMemory {
+ public:
+  size_t CopyPrefix(uint64_t kva, absl::Span<uint8_t> out) const override {
+    for (size_t i = 0; i < out.size(); ++i) out[i] = static_cast<uint8_t>(kva + i);
+    return out.size();
+  }
+};
+
+class WordPart : public EvidencePart {
+ public:
+  std::string_view Name() const override { return "word"; }
+  void Copy(const CaptureContext& context, MemoryReader& recorder) override {
+    uint64_t word = 0;
+    if (!context.watches.empty()) recorder.Load(0x1000 + 16 * context.watches[0], word);
+  }
+  void Render(const CaptureContext&, MemoryReader&, Report&) override {}
+};
+
+TEST_F(FreezeCoordinatorTest, PartsCopyIntoTheRingAndOnlyOnce) {
+  std::atomic<bool> done{false};
+  CountedMemory memory;
+  EvidenceParts parts;
+  parts.memory = &memory;
+  parts.parts.push_back(std::make_unique<WordPart>());
+  ring_bytes_ = 4096;
+  prepare_ = [&] {
+    AddWatch();
+    coordinator_->SetParts(&parts);
+  };
+  Run(2, 8, {}, [&](int vcpu) {
+    if (vcpu != 1) return;
+    coordinator_->OnHits(1, Hit(1, 7));
+    done = true;
+  });
+  while (!done) std::this_thread::yield();
+  CaptureEvidence* evidence = pool_->Take();
+  ASSERT_EQ(evidence->parts, &parts);
+  EXPECT_EQ(evidence->block.size, 24u);  // address, length, eight bytes
+  CapturedMemory captured(pool_->ring()->Bytes(evidence->block));
+  uint64_t word = 0;
+  ASSERT_TRUE(captured.Load(0x1000, word));
+  EXPECT_EQ(word, 0x0706050403020100u);
+  EXPECT_LT(pool_->ring()->Room(), 4096u - 16);
+  pool_->Rendered(evidence);
+  EXPECT_EQ(pool_->ring()->Room(), 4096u - 16);
 }
 
 TEST_F(FreezeCoordinatorTest, HitsOfAWatchThatIsNoLongerThereAreDropped) {

@@ -62,7 +62,9 @@ void Renderer::Render(const CaptureEvidence& evidence) {
   const Report common = RenderCommon(evidence, freeze);
   for (int i = 0; i < evidence.hit_count; ++i) {
     const HitEvidence& hit = evidence.hits[i];
+    if (!hit.capture) continue;
     Report report = common;
+    if (hit.rule != nullptr) report.trigger.kind = TriggerKind::kExitKind;
     RenderHit(evidence, hit, report);
     absl::Status status = output_(hit.watch, std::move(report));
     if (status.ok()) {

@@ -42,6 +42,11 @@ std::string EncodeWithin(std::string_view name, size_t limit) {
   return absl::StrCat(std::string_view(encoded).substr(0, kept), kShortened, Fnv1a128(name));
 }
 
+std::string InFolder(std::string_view dir, const std::string& file) {
+  if (dir.empty()) return file;
+  return absl::StrCat(dir, dir.ends_with('/') ? "" : "/", file);
+}
+
 }  // namespace
 
 std::string EncodeForFileName(std::string_view name) {
@@ -67,9 +72,13 @@ std::string SidecarFileName(std::string_view test_name, std::string_view tag) {
 }
 
 std::string SidecarPath(std::string_view dir, std::string_view test_name, std::string_view tag) {
-  const std::string file = SidecarFileName(test_name, tag);
-  if (dir.empty()) return file;
-  return absl::StrCat(dir, dir.ends_with('/') ? "" : "/", file);
+  return InFolder(dir, SidecarFileName(test_name, tag));
+}
+
+std::string FailureDumpPath(std::string_view dir, std::string_view test_name, uint64_t n) {
+  const std::string suffix =
+      n <= 1 ? ".failure-dump.json" : absl::StrCat(".failure-dump.", n, ".json");
+  return InFolder(dir, absl::StrCat(EncodeWithin(test_name, kMaxFileName - suffix.size()), suffix));
 }
 
 }  // namespace watchsnap

@@ -13,6 +13,7 @@
 #ifndef WATCHSNAP_SNAPSHOT_REPORT_SIDECAR_PATH_H_
 #define WATCHSNAP_SNAPSHOT_REPORT_SIDECAR_PATH_H_
 
+#include <cstdint>
 #include <string>
 #include <string_view>
 
@@ -21,6 +22,9 @@ namespace watchsnap {
 std::string SidecarFileName(std::string_view test_name, std::string_view tag);
 
 std::string SidecarPath(std::string_view dir, std::string_view test_name, std::string_view tag);
+
+// {dir}/{test_name}.failure-dump.json; for the n-th of a run, from 2 on, ….failure-dump.n.json.
+std::string FailureDumpPath(std::string_view dir, std::string_view test_name, uint64_t n);
 
 // The percent-encoding alone.
 std::string EncodeForFileName(std::string_view name);

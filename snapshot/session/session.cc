@@ -108,7 +108,12 @@ absl::Status Session::CreateMachine() {
                                            config_.on_report);
   renderer_ = std::make_unique<Renderer>(
       coordinator_.get(), pool_.get(),
-      [this](int, Report report) { return Keep(std::move(report)); });
+      [this](int watch, Report report) { return Keep(watch, std::move(report)); });
+  failure_dumps_ = std::make_unique<FailureDumps>(
+      config_.sidecar_dir, config_.test_name, [this](const Report& dump) {
+        bridge_->Store(kExitKindTag, TriggerKind::kExitKind, dump);
+        Progress(absl::StrCat("a sched_ext scheduler failed: failure dump ", dump.seq + 1));
+      });
   dispatcher_.Connect(device_.get(), coordinator_.get());
 
   control_ = std::make_unique<ControlServer>(
@@ -232,7 +237,46 @@ absl::StatusOr<GuestClock> Session::MeasureClock(const Hello& hello) {
   return clock;
 }
 
+void Session::ArmExitKindTrigger() {
+  const auto absent = [this](const absl::Status& why) {
+    exit_kind_state_ = absl::StrCat("not armed: ", why.message());
+    Progress(absl::StrCat("exit-kind trigger ", exit_kind_state_));
+  };
+  const KernelView* kernel = nullptr;
+  {
+    absl::MutexLock lock(&mutex_);
+    if (kernel_ == nullptr) return absent(kernel_status_);
+    kernel = kernel_.get();
+  }
+  if (!kernel->types().ok()) return absent(kernel->types().status());
+  const absl::StatusOr<ExitKindLayout> layout = FindExitKindLayout(
+      **kernel->types(), [kernel](std::string_view name) { return kernel->AddressOf(name); });
+  if (!layout.ok()) return absent(layout.status());
+  exit_kind_ = std::make_unique<ExitKindTrigger>(*layout, device_.get(), kernel);
+  const WatchSpec spec = exit_kind_->FirstWatch();
+  const absl::StatusOr<int> index = coordinator_->Add({.symbol = "exit_kind",
+                                                       .address = spec.address,
+                                                       .watched_bytes = 4,
+                                                       .symbol_bytes = 4,
+                                                       .reserved_slot = true,
+                                                       .rule = exit_kind_.get()},
+                                                      WatchOptions::Unlimited());
+  if (!index.ok()) return absent(index.status());
+  exit_kind_watch_ = *index;
+  absl::Status status =
+      exit_kind_->Arm([this](std::function<absl::Status()> task) {
+        return target_->WhileFrozen(std::move(task));
+      });
+  if (!status.ok()) {
+    coordinator_->Remove(*index);
+    return absent(status);
+  }
+  exit_kind_state_ = absl::StrCat("armed on ", spec.tag);
+  Progress(absl::StrCat("exit-kind trigger ", exit_kind_state_));
+}
+
 absl::Status Session::OnReady() {
+  ArmExitKindTrigger();
   next_options_ = config_.watch_options;
   for (const std::string& symbol : config_.watches) {
     absl::Status status = bridge_->RegisterWatch(symbol);
@@ -331,7 +375,13 @@ void Session::CaptureFinal(const VmResult& result) {
   if (!status.ok()) LOG(ERROR) << "no final capture: " << status;
 }
 
-absl::Status Session::Keep(Report report) {
+absl::Status Session::Keep(int watch, Report report) {
+  if (watch >= 0 && watch == exit_kind_watch_) {
+    const uint64_t kind = report.trigger.new_value.value_or(0);
+    report.tag = kExitKindTag;
+    return failure_dumps_->OnExitKind(std::move(report), exit_kind_->IsError(kind),
+                                      exit_kind_->IsDone(kind));
+  }
   if (report.trigger.kind == TriggerKind::kFinal) {
     absl::MutexLock lock(&mutex_);
     std::string text;
@@ -351,6 +401,10 @@ void Session::Finish(VmResult& result) {
   while (events_.RunOne(absl::Now())) {
   }
   renderer_->Stop();
+  absl::Status dumps = failure_dumps_->Finish("the run ended");
+  if (!dumps.ok()) LOG(ERROR) << "failure dump: " << dumps;
+  result.failure_dumps = failure_dumps_->paths();
+  result.exit_kind_trigger = exit_kind_state_;
   absl::MutexLock lock(&mutex_);
   for (const auto& [symbol, index] : watch_index_) {
     result.watches[symbol] = coordinator_->counters(index);

@@ -28,6 +28,8 @@
 #include "snapshot/capture/kernel_view.h"
 #include "snapshot/capture/renderer.h"
 #include "snapshot/evidence/evidence_parts.h"
+#include "snapshot/scx/exit_kind_trigger.h"
+#include "snapshot/scx/failure_dump.h"
 #include "snapshot/session/event_queue.h"
 #include "snapshot/session/report_store.h"
 #include "snapshot/vm_session.h"
@@ -55,6 +57,8 @@ class Session {
   void OnConsole(std::string_view text);
   // Coordinating thread.
   absl::Status OnReady();
+  // Arms the exit-kind trigger, or says why there is none.
+  void ArmExitKindTrigger();
   // Arms `symbol`; the bridge has checked the cap.
   absl::Status ArmSymbol(std::string_view symbol);
   absl::Status IdentifyKernel(const Hello& hello);
@@ -64,7 +68,7 @@ class Session {
   // One last capture of a guest that panicked, hangs or was interrupted.
   void CaptureFinal(const VmResult& result);
   // Of the renderer's thread: numbers, stores and writes the report.
-  absl::Status Keep(Report report);
+  absl::Status Keep(int watch, Report report);
   void Finish(VmResult& result);
   bool GuestPanicked();
 
@@ -86,6 +90,10 @@ class Session {
   absl::Mutex mutex_;
   std::unique_ptr<KernelView> kernel_ ABSL_GUARDED_BY(mutex_);
   EvidenceParts parts_;
+  std::unique_ptr<ExitKindTrigger> exit_kind_;
+  int exit_kind_watch_ = -1;  // in the coordinator's table; set before the trigger is armed
+  std::unique_ptr<FailureDumps> failure_dumps_;
+  std::string exit_kind_state_ = "not armed: the guest did not come up";
   absl::Status kernel_status_ ABSL_GUARDED_BY(mutex_) =
       absl::FailedPreconditionError("the guest has not said HELLO yet");
   bool hello_ ABSL_GUARDED_BY(mutex_) = false;
