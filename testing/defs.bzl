@@ -28,6 +28,13 @@ def _scenario_arguments_impl(ctx):
         files.append(kernel.image)
         arguments.append("--kernel=" + _runfiles_path(ctx, kernel.image))
     arguments += ["--guest_data=" + _runfiles_path(ctx, file) for file in ctx.files.guest_data]
+    for option, labels in [
+        ("scheduler", ctx.files.scheduler),
+        ("schedulers", ctx.files.schedulers),
+        ("bpf_loader", ctx.files.bpf_loader),
+    ]:
+        files += labels
+        arguments += ["--%s=%s" % (option, _runfiles_path(ctx, file)) for file in labels]
     arguments += ctx.attr.arguments
     source = ctx.actions.declare_file(ctx.label.name + ".cc")
     ctx.actions.write(source, """\
@@ -50,8 +57,11 @@ _scenario_arguments = rule(
     attrs = {
         "arguments": attr.string_list(),
         "boot": attr.string(values = ["image", "vmlinux"]),
+        "bpf_loader": attr.label(allow_single_file = True),
         "guest_data": attr.label_list(allow_files = True),
         "kernel": attr.label(mandatory = True, providers = [WatchKernelInfo]),
+        "scheduler": attr.label(allow_single_file = True),
+        "schedulers": attr.label_list(allow_files = True),
     },
 )
 
@@ -69,6 +79,7 @@ def watch_scenario_test(
         debug_plugin = "hw_watch",
         topology = None,
         scheduler = None,
+        schedulers = [],
         expect_scheduler_error = False,
         tags = [],
         size = "medium",
@@ -93,8 +104,11 @@ def watch_scenario_test(
       guest_data: files that the guest finds in /data.
       debug_plugin: how writes are trapped, by name.
       topology: not supported yet.
-      scheduler: not supported yet.
-      expect_scheduler_error: not supported yet.
+      scheduler: a sched_ext scheduler that is started before the steps: a bpf_object (testing/bpf/defs.bzl), an object file, or a
+        program that loads one itself, stays, and ends on SIGTERM.
+      schedulers: further ones, for Op::StartScheduler.
+      expect_scheduler_error: False: an error of a scheduler fails the scenario, with the kernel's reason and message. True: there must
+        be one. A string: there must be one whose text contains it.
       tags: as of every test; "cpu:2" and "scenario" are added.
       size: as of every test.
       data: as of every test.
@@ -102,13 +116,15 @@ def watch_scenario_test(
     """
     for attribute, value in [
         ("topology", topology),
-        ("scheduler", scheduler),
-        ("expect_scheduler_error", expect_scheduler_error),
     ]:
         if value:
             fail("watch_scenario_test(name = \"%s\"): %s is not supported yet; it comes with a later version of watchsnap" % (name, attribute))
     if type(cpus) != "int" or cpus < 1:
         fail("watch_scenario_test(name = \"%s\"): cpus = %s; a number from 1 is wanted" % (name, cpus))
+    scheduler_arguments = []
+    if expect_scheduler_error:
+        wanted = expect_scheduler_error if type(expect_scheduler_error) == "string" else "any"
+        scheduler_arguments.append("--expect_scheduler_error=" + wanted)
     arguments = name + "_arguments"
     _scenario_arguments(
         name = arguments,
@@ -119,10 +135,14 @@ def watch_scenario_test(
             "--duration_s=%s" % duration_s,
             "--append=%s" % append,
             "--debug_plugin=%s" % debug_plugin,
-        ],
+        ] + scheduler_arguments,
         boot = boot,
+        # Built, and its parts fetched, only for those who need it.
+        bpf_loader = "@watchsnap//testing/bpf:bpf_loader" if scheduler or schedulers else None,
         guest_data = guest_data,
         kernel = kernel,
+        scheduler = scheduler,
+        schedulers = schedulers,
         tags = ["manual"],
     )
     cc_test(

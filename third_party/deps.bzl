@@ -4,6 +4,7 @@ A workspace that embeds watchsnap calls watchsnap_dependencies() after defining 
 is used in place of ours.
 """
 
+load("@watchsnap//third_party/bpf:clang.bzl", "bpf_clang", "static_libelf")
 load("@watchsnap//third_party/debian:debian.bzl", "debian_source")
 load("@watchsnap//third_party/kernel:kernel.bzl", "watched_kernel")
 load("@watchsnap//third_party/kvm_host:kvm_host.bzl", "kvm_host_kernel", "kvm_host_qemu")
@@ -77,6 +78,18 @@ def _libraries():
     _maybe(system_library, name = "zlib", linkopts = ["-lz"])
     _maybe(system_library, name = "zstd", linkopts = ["-lzstd"])
 
+def _bpf():
+    # Only scenarios with BPF programs need these. libbpf of trixie: bookworm's does not know sleepable struct_ops nor their links.
+    _maybe(bpf_clang, name = "bpf_clang", suite = "bookworm", version = "16")
+    _maybe(static_libelf, name = "libelf", suite = "bookworm")
+    _maybe(
+        debian_source,
+        name = "libbpf",
+        build_file = "@watchsnap//third_party/overlay:libbpf.BUILD.bazel",
+        source = "libbpf",
+        suite = "trixie",
+    )
+
 def _machines():
     # The first Debian kernel with sched_ext is in trixie-backports.
     _maybe(
@@ -107,4 +120,5 @@ def watchsnap_dependencies():
     """Defines the repositories this project needs, except those that are defined already."""
     _bazel_support()
     _libraries()
+    _bpf()
     _machines()

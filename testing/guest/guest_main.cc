@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -26,6 +27,7 @@
 #include "testing/guest/guest_parameters.h"
 #include "testing/guest/scenario_process.h"
 #include "testing/scenario/context.h"
+#include "testing/scenario/guest_scheduler.h"
 #include "testing/scenario/registry.h"
 
 namespace watchsnap {
@@ -90,6 +92,13 @@ void RunNamedScenario(ControlClient& client, int fd, const HelloReply& reply) {
                                                   absl::Milliseconds(reply.hold_ms)));
   ctx.set_parameters(reply.parameters);
   ctx.set_channel(&client, fd);
+  std::optional<std::string> expected_error;
+  if (const auto expected = reply.parameters.find(guest_parameter::kExpectSchedulerError);
+      expected != reply.parameters.end()) {
+    expected_error = expected->second;
+  }
+  GuestSchedulers schedulers({}, expected_error);
+  ctx.set_schedulers(&schedulers);
   Say(absl::StrCat("scenario ", name, " begins"));
   RunScenarioProcess(
       *scenario, ctx,

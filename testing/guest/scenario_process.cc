@@ -10,6 +10,8 @@
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "gtest/gtest.h"
+#include "testing/guest/guest_parameters.h"
+#include "testing/scenario/guest_scheduler.h"
 #include "testing/scenario/run_command.h"
 
 namespace watchsnap {
@@ -59,6 +61,14 @@ void SendForDeadChild(ScenarioContext& ctx, const std::string& how) {
 
 ScenarioResult RunScenario(const RegisteredScenario& scenario, ScenarioContext& ctx) {
   ScenarioResult result;
+  const auto scheduler = ctx.parameters().find(guest_parameter::kScheduler);
+  if (ctx.schedulers() != nullptr && scheduler != ctx.parameters().end()) {
+    if (absl::Status status = ctx.schedulers()->Start(scheduler->second); !status.ok()) {
+      result.exit_reason = "its scheduler could not be started";
+      result.details.emplace_back(status.message());
+      return result;
+    }
+  }
   absl::StatusOr<AssertResult> outcome = scenario.scenario(ctx);
   if (outcome.ok()) {
     result.passed = outcome->passed;
@@ -71,6 +81,12 @@ ScenarioResult RunScenario(const RegisteredScenario& scenario, ScenarioContext& 
         absl::StrCat("the steps could not be run: ", outcome.status().ToString()));
   }
   AddGtestFailures(result);
+  if (ctx.schedulers() != nullptr) {
+    if (absl::Status status = ctx.schedulers()->CheckAtEnd(); !status.ok()) {
+      result.passed = false;
+      result.details.emplace_back(status.message());
+    }
+  }
   return result;
 }
 

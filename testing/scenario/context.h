@@ -17,6 +17,8 @@
 
 namespace watchsnap {
 
+class GuestSchedulers;
+
 class ScenarioContext {
  public:
   explicit ScenarioContext(std::string name, absl::Duration full_hold = absl::ZeroDuration())
@@ -41,12 +43,19 @@ class ScenarioContext {
     channel_fd_ = fd;
   }
 
-  // With a bridge active on this thread, cgroups and commands are not created but written down
-  // here.
+  // The guest's schedulers: nullptr where there is no guest. They outlive the scenario.
+  GuestSchedulers* schedulers() const { return schedulers_; }
+  void set_schedulers(GuestSchedulers* schedulers) { schedulers_ = schedulers; }
+
+  // With a bridge active on this thread, cgroups, commands and schedulers are not created but
+  // written down here.
   const std::vector<CgroupDef>& recorded_cgroups() const { return recorded_cgroups_; }
   const std::vector<std::vector<std::string>>& recorded_commands() const {
     return recorded_commands_;
   }
+  // As in the source: Op::StartScheduler("fifo").
+  const std::vector<std::string>& recorded_ops() const { return recorded_ops_; }
+  void RecordOp(std::string description) { recorded_ops_.push_back(std::move(description)); }
   void RecordCgroup(CgroupDef cgroup) { recorded_cgroups_.push_back(std::move(cgroup)); }
   void RecordCommand(std::vector<std::string> argv) {
     recorded_commands_.push_back(std::move(argv));
@@ -58,6 +67,8 @@ class ScenarioContext {
   std::map<std::string, std::string> parameters_;
   ControlClient* channel_ = nullptr;
   int channel_fd_ = -1;
+  GuestSchedulers* schedulers_ = nullptr;
+  std::vector<std::string> recorded_ops_;
   std::vector<CgroupDef> recorded_cgroups_;
   std::vector<std::vector<std::string>> recorded_commands_;
 };

@@ -8,6 +8,7 @@
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
+#include "testing/scenario/guest_scheduler.h"
 #include "vmm/boot/host_file.h"
 #include "vmm/boot/initramfs.h"
 
@@ -47,8 +48,24 @@ absl::StatusOr<std::vector<uint8_t>> LoadedPartOfElf(absl::Span<const uint8_t> f
   return loaded;
 }
 
+namespace {
+
+absl::Status AddAll(InitramfsBuilder& builder, const std::string& folder,
+                    const std::vector<std::string>& files) {
+  for (const std::string& file : files) {
+    if (absl::Status status = builder.AddHostFile(
+            absl::StrCat(folder, "/", file.substr(file.rfind('/') + 1)), file, 0755);
+        !status.ok()) {
+      return status;
+    }
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
 absl::StatusOr<std::vector<uint8_t>> BuildGuestImage(const std::string& program,
-                                                     const std::vector<std::string>& guest_data) {
+                                                     const GuestFiles& files) {
   absl::StatusOr<HostFile> file = HostFile::Open(program, "scenario program");
   if (!file.ok()) return file.status();
   std::vector<uint8_t> bytes(file->size());
@@ -61,10 +78,10 @@ absl::StatusOr<std::vector<uint8_t>> BuildGuestImage(const std::string& program,
   absl::Status status = builder.AddFile("init", absl::MakeConstSpan(*init), 0755);
   // Major 5, minor 1: /dev/console (Documentation/admin-guide/devices.txt).
   if (status.ok()) status = builder.AddDevice("dev/console", DeviceKind::kCharacter, 5, 1, 0600);
-  for (const std::string& data : guest_data) {
-    if (!status.ok()) break;
-    status =
-        builder.AddHostFile(absl::StrCat("data/", data.substr(data.rfind('/') + 1)), data, 0755);
+  if (status.ok()) status = AddAll(builder, "data", files.data);
+  if (status.ok()) status = AddAll(builder, kGuestSchedulersFolder, files.schedulers);
+  if (status.ok() && !files.bpf_loader.empty()) {
+    status = builder.AddHostFile(kGuestBpfLoader, files.bpf_loader, 0755);
   }
   if (!status.ok()) return status;
   return std::move(builder).Build();

@@ -1,5 +1,5 @@
-// The initramfs of a scenario's guest: this very program as /init, and files the test asked for in
-// /data.
+// The initramfs of a scenario's guest: this very program as /init, files the test asked for in
+// /data, schedulers and what loads them (guest_scheduler.h).
 //
 // Only what the kernel loads of the program travels: without symbols and debug information it
 // unpacks several times faster.
@@ -18,8 +18,15 @@
 
 namespace watchsnap {
 
+// Files of the host.
+struct GuestFiles {
+  std::vector<std::string> data;
+  std::vector<std::string> schedulers;
+  std::string bpf_loader;  // empty: none
+};
+
 absl::StatusOr<std::vector<uint8_t>> BuildGuestImage(const std::string& program,
-                                                     const std::vector<std::string>& guest_data);
+                                                     const GuestFiles& files);
 
 // The loaded part of a static ELF executable, itself an executable.
 absl::StatusOr<std::vector<uint8_t>> LoadedPartOfElf(absl::Span<const uint8_t> file);

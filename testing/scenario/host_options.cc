@@ -64,13 +64,22 @@ absl::Status Apply(std::string_view name, std::string_view value, HostOptions& o
     options.debug_plugin = value;
   } else if (name == "guest_data") {
     options.guest_data.emplace_back(value);
+  } else if (name == "scheduler") {
+    options.scheduler = value;
+  } else if (name == "schedulers") {
+    options.schedulers.emplace_back(value);
+  } else if (name == "bpf_loader") {
+    options.bpf_loader = value;
+  } else if (name == "expect_scheduler_error") {
+    options.expect_scheduler_error = value;
   } else if (name == "host") {
     return ParseHost(value, options.host);
   } else {
     return absl::InvalidArgumentError(absl::StrCat(
         "unknown argument --", name,
         "; there are --vmlinux --kernel --cpus --memory_mb --duration_s ",
-        "--append --debug_plugin --guest_data --host, each with =VALUE, and gtest's own"));
+        "--append --debug_plugin --guest_data --scheduler --schedulers --bpf_loader ",
+        "--expect_scheduler_error --host, each with =VALUE, and gtest's own"));
   }
   return absl::OkStatus();
 }

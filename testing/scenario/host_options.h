@@ -30,7 +30,12 @@ struct HostOptions {
   std::string append;                          // --append=…, repeated ones are joined
   std::string debug_plugin = "hw_watch";       // --debug_plugin=NAME
   std::vector<std::string> guest_data;         // --guest_data=FILE, repeated
-  HostChoice host = HostChoice::kAuto;         // --host=auto|direct|emulated, or WATCHSNAP_HOST
+  std::string scheduler;                       // --scheduler=FILE; started before the steps
+  std::vector<std::string> schedulers;  // --schedulers=FILE, repeated; for Op::StartScheduler
+  std::string bpf_loader;               // --bpf_loader=FILE
+  // --expect_scheduler_error=TEXT: an error that contains it is wanted; "any": whichever.
+  std::string expect_scheduler_error;
+  HostChoice host = HostChoice::kAuto;  // --host=auto|direct|emulated, or WATCHSNAP_HOST
 };
 
 // The arguments that the build linked in; ends with nullptr. The library has an empty one.

@@ -41,6 +41,34 @@ absl::Duration SessionTimeout(absl::Duration hold) {
   return timeout;
 }
 
+std::string FileName(const std::string& path) { return path.substr(path.rfind('/') + 1); }
+
+absl::Status FindInto(const std::string& file, std::vector<std::string>& found_files) {
+  absl::StatusOr<std::string> found = FindInputFile(file);
+  if (!found.ok()) return found.status();
+  // The scheduler may be among the schedulers too.
+  if (std::find(found_files.begin(), found_files.end(), *found) == found_files.end()) {
+    found_files.push_back(*found);
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<GuestFiles> FindGuestFiles(const HostOptions& options) {
+  GuestFiles files;
+  absl::Status status = absl::OkStatus();
+  for (const std::string& file : options.guest_data) status.Update(FindInto(file, files.data));
+  for (const std::string& file : options.schedulers)
+    status.Update(FindInto(file, files.schedulers));
+  if (!options.scheduler.empty()) status.Update(FindInto(options.scheduler, files.schedulers));
+  if (!status.ok()) return status;
+  if (!options.bpf_loader.empty()) {
+    absl::StatusOr<std::string> loader = FindInputFile(options.bpf_loader);
+    if (!loader.ok()) return loader.status();
+    files.bpf_loader = *loader;
+  }
+  return files;
+}
+
 absl::StatusOr<VmSessionConfig> MakeConfig(const RegisteredScenario& scenario,
                                            const HostOptions& options,
                                            const std::string& outputs_folder) {
@@ -57,13 +85,9 @@ absl::StatusOr<VmSessionConfig> MakeConfig(const RegisteredScenario& scenario,
     if (!kernel.ok()) return kernel.status();
     config.kernel_path = *kernel;
   }
-  std::vector<std::string> guest_data;
-  for (const std::string& file : options.guest_data) {
-    absl::StatusOr<std::string> found = FindInputFile(file);
-    if (!found.ok()) return found.status();
-    guest_data.push_back(*found);
-  }
-  absl::StatusOr<std::vector<uint8_t>> initrd = BuildGuestImage(SelfPath(), guest_data);
+  absl::StatusOr<GuestFiles> files = FindGuestFiles(options);
+  if (!files.ok()) return files.status();
+  absl::StatusOr<std::vector<uint8_t>> initrd = BuildGuestImage(SelfPath(), *files);
   if (!initrd.ok()) return initrd.status();
   config.initrd = *std::move(initrd);
   config.test_name = scenario.name;
@@ -82,6 +106,13 @@ absl::StatusOr<VmSessionConfig> MakeConfig(const RegisteredScenario& scenario,
       {guest_parameter::kTimeoutMs,
        absl::StrCat(absl::ToInt64Milliseconds(GuestTimeout(options.duration)))},
   };
+  if (!options.scheduler.empty()) {
+    config.guest_parameters[guest_parameter::kScheduler] = FileName(options.scheduler);
+  }
+  if (!options.expect_scheduler_error.empty()) {
+    config.guest_parameters[guest_parameter::kExpectSchedulerError] =
+        options.expect_scheduler_error == "any" ? "" : options.expect_scheduler_error;
+  }
   return config;
 }
 

@@ -34,6 +34,7 @@
 #include "testing/scenario/assert_result.h"
 #include "testing/scenario/context.h"
 #include "testing/scenario/execute_steps.h"
+#include "testing/scenario/guest_scheduler.h"
 #include "testing/scenario/registry.h"
 #include "testing/scenario/step.h"
 

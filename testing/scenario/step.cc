@@ -21,6 +21,10 @@ std::string Describe(const Op::RunFunctionOp& op) {
 std::string Describe(const Op::SleepOp& op) {
   return absl::StrCat("Op::Sleep(", absl::FormatDuration(op.duration), ")");
 }
+std::string Describe(const Op::StartSchedulerOp& op) {
+  return absl::StrCat("Op::StartScheduler(\"", op.name, "\")");
+}
+std::string Describe(const Op::StopSchedulerOp&) { return "Op::StopScheduler()"; }
 
 }  // namespace
 

@@ -17,6 +17,7 @@
 #include <vector>
 
 #include "absl/status/status.h"
+#include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "snapshot/watch_options.h"
 
@@ -43,6 +44,12 @@ class CgroupDef {
   int workers_ = 1;
 };
 
+// Something the guest is asked again and again. An error fails the step.
+struct Condition {
+  std::string name;  // for messages: "the scheduler is disabled"
+  std::function<absl::StatusOr<bool>(ScenarioContext& ctx)> holds;
+};
+
 // How long a step lasts after its ops.
 class HoldSpec {
  public:
@@ -50,12 +57,20 @@ class HoldSpec {
   static HoldSpec Full() { return HoldSpec(std::nullopt); }
   static HoldSpec For(absl::Duration duration) { return HoldSpec(duration); }
   static HoldSpec None() { return HoldSpec(absl::ZeroDuration()); }
+  // Until `condition` holds; the step fails if it does not within `limit`.
+  static HoldSpec Until(Condition condition, absl::Duration limit = absl::Seconds(30)) {
+    HoldSpec hold(limit);
+    hold.condition_ = std::move(condition);
+    return hold;
+  }
 
   absl::Duration Resolve(absl::Duration full) const { return duration_.value_or(full); }
+  const std::optional<Condition>& condition() const { return condition_; }
 
  private:
   explicit HoldSpec(std::optional<absl::Duration> duration) : duration_(duration) {}
   std::optional<absl::Duration> duration_;
+  std::optional<Condition> condition_;
 };
 
 // Something the scenario does itself, in the guest. An error fails the op.
@@ -81,7 +96,12 @@ class Op {
   struct SleepOp {
     absl::Duration duration;
   };
-  using Kind = std::variant<WatchSnapshotOp, SnapshotOp, RunCommandOp, RunFunctionOp, SleepOp>;
+  struct StartSchedulerOp {
+    std::string name;
+  };
+  struct StopSchedulerOp {};
+  using Kind = std::variant<WatchSnapshotOp, SnapshotOp, RunCommandOp, RunFunctionOp, SleepOp,
+                            StartSchedulerOp, StopSchedulerOp>;
 
   // Captures each time the kernel writes to `symbol`: the name byte for byte as `nm vmlinux` prints
   // it.
@@ -99,6 +119,10 @@ class Op {
     return Op(RunFunctionOp{std::move(name), std::move(function)});
   }
   static Op Sleep(absl::Duration duration) { return Op(SleepOp{duration}); }
+  // A sched_ext scheduler from `scheduler =` or `schedulers =` of watch_scenario_test, by the name
+  // of its target or file. One runs at a time: it replaces the one before.
+  static Op StartScheduler(std::string name) { return Op(StartSchedulerOp{std::move(name)}); }
+  static Op StopScheduler() { return Op(StopSchedulerOp{}); }
 
   const Kind& kind() const { return kind_; }
   // As in the source: Op::WatchSnapshot("jiffies_64").

@@ -3,8 +3,10 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
 #include "snapshot/bridge/snapshot_bridge.h"
 #include "testing/scenario/cgroup_workers.h"
+#include "testing/scenario/guest_scheduler.h"
 #include "testing/scenario/run_command.h"
 
 namespace watchsnap {
@@ -27,6 +29,16 @@ class BridgeBackend : public StepBackend {
     ctx_.RecordCommand(argv);
     return absl::OkStatus();
   }
+  absl::Status StartScheduler(const std::string& name) override {
+    ctx_.RecordOp(Op::StartScheduler(name).Description());
+    return absl::OkStatus();
+  }
+  absl::Status StopScheduler() override {
+    ctx_.RecordOp(Op::StopScheduler().Description());
+    return absl::OkStatus();
+  }
+  absl::Status CheckSchedulers() override { return absl::OkStatus(); }
+  void Wait(absl::Duration duration) override { absl::SleepFor(duration); }
   absl::StatusOr<std::unique_ptr<RunningCgroup>> StartCgroup(const CgroupDef& cgroup) override {
     ctx_.RecordCgroup(cgroup);
     return nullptr;
@@ -39,7 +51,8 @@ class BridgeBackend : public StepBackend {
 
 class ChannelBackend : public StepBackend {
  public:
-  explicit ChannelBackend(ControlClient& channel) : channel_(channel) {}
+  ChannelBackend(ControlClient& channel, GuestSchedulers* schedulers)
+      : channel_(channel), schedulers_(schedulers) {}
 
   absl::Status Watch(const std::string& symbol,
                      const std::optional<WatchOptions>& options) override {
@@ -56,12 +69,31 @@ class ChannelBackend : public StepBackend {
   absl::Status RunCommand(const std::vector<std::string>& argv, absl::Duration timeout) override {
     return watchsnap::RunCommand(argv, timeout);
   }
+  absl::Status StartScheduler(const std::string& name) override {
+    if (schedulers_ == nullptr) return NoGuest();
+    return schedulers_->Start(name);
+  }
+  absl::Status StopScheduler() override {
+    return schedulers_ == nullptr ? NoGuest() : schedulers_->Stop();
+  }
+  absl::Status CheckSchedulers() override {
+    return schedulers_ == nullptr ? absl::OkStatus() : schedulers_->Check();
+  }
+  void Wait(absl::Duration duration) override {
+    if (schedulers_ == nullptr) return absl::SleepFor(duration);
+    schedulers_->WaitForNews(duration);
+  }
   absl::StatusOr<std::unique_ptr<RunningCgroup>> StartCgroup(const CgroupDef& cgroup) override {
     return CgroupWorkers::Start(cgroup);
   }
 
  private:
+  static absl::Status NoGuest() {
+    return absl::FailedPreconditionError("schedulers are for guests: this process is not in one");
+  }
+
   ControlClient& channel_;
+  GuestSchedulers* const schedulers_;  // may be nullptr
 };
 
 }  // namespace
@@ -70,7 +102,8 @@ absl::StatusOr<std::unique_ptr<StepBackend>> ChooseStepBackend(ScenarioContext& 
   if (std::optional<SnapshotBridge> bridge = SnapshotBridge::Active(); bridge.has_value()) {
     return std::make_unique<BridgeBackend>(ctx, *bridge);
   }
-  if (ctx.channel() != nullptr) return std::make_unique<ChannelBackend>(*ctx.channel());
+  if (ctx.channel() != nullptr)
+    return std::make_unique<ChannelBackend>(*ctx.channel(), ctx.schedulers());
   return absl::FailedPreconditionError(absl::StrCat(
       "ExecuteSteps of ", ctx.name(),
       " has nothing to act on: there is no channel to a host (it does not run in a guest) and no ",

@@ -35,6 +35,12 @@ class StepBackend {
                              const std::optional<WatchOptions>& options) = 0;
   virtual absl::Status Capture(const std::string& tag) = 0;
   virtual absl::Status RunCommand(const std::vector<std::string>& argv, absl::Duration timeout) = 0;
+  virtual absl::Status StartScheduler(const std::string& name) = 0;
+  virtual absl::Status StopScheduler() = 0;
+  // An error if the kernel threw a scheduler out, once for each.
+  virtual absl::Status CheckSchedulers() = 0;
+  // Lets time pass; returns earlier if there may be something for CheckSchedulers.
+  virtual void Wait(absl::Duration duration) = 0;
   // nullptr where cgroups are only recorded.
   virtual absl::StatusOr<std::unique_ptr<RunningCgroup>> StartCgroup(const CgroupDef& cgroup) = 0;
 };
