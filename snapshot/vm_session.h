@@ -76,6 +76,7 @@ struct VmSessionConfig {
 struct GuestScenarioResult {
   bool passed = false;
   std::vector<std::string> details;
+  std::vector<WorkerReport> workers = {};  // of all steps, in the order they ended
 };
 
 struct VmResult {

@@ -153,17 +153,23 @@ ControlHandlers Session::MakeHandlers() {
       shared->Reply(status);
     });
   };
-  handlers.on_capture = [this](std::string tag, Responder responder) {
+  const auto capture = [this](TriggerKind kind, std::string tag, Responder responder) {
     auto shared = std::make_shared<Responder>(std::move(responder));
-    events_.Post([this, tag = std::move(tag), shared] {
+    events_.Post([this, kind, tag = std::move(tag), shared] {
       absl::Status status = reports_->Open(tag);
-      if (status.ok()) status = coordinator_->Capture(TriggerKind::kSnapshot, tag);
+      if (status.ok()) status = coordinator_->Capture(kind, tag);
       shared->Reply(status);
     });
   };
+  handlers.on_capture = [capture](std::string tag, Responder responder) {
+    capture(TriggerKind::kSnapshot, std::move(tag), std::move(responder));
+  };
+  handlers.on_periodic_capture = [capture](std::string tag, Responder responder) {
+    capture(TriggerKind::kPeriodic, std::move(tag), std::move(responder));
+  };
   handlers.on_result = [this](const ScenarioResult& result) {
     absl::MutexLock lock(&mutex_);
-    scenario_ = GuestScenarioResult{result.passed, result.details};
+    scenario_ = GuestScenarioResult{result.passed, result.details, result.workers};
     return absl::OkStatus();
   };
   handlers.on_log = [this](std::string_view text) { Progress(text); };

@@ -100,6 +100,11 @@ absl::Status ControlClient::RequestCapture(std::string_view tag, absl::Duration 
                       "the capture", timeout);
 }
 
+absl::Status ControlClient::RequestPeriodicCapture(std::string_view tag, absl::Duration timeout) {
+  return AskForStatus(SnapshotRequest{SnapshotRequestKind::kPeriodicCapture, std::string(tag), {}},
+                      "the capture", timeout);
+}
+
 absl::Status ControlClient::RequestWatch(std::string_view symbol,
                                          const WatchRequestOptions& options,
                                          absl::Duration timeout) {

@@ -49,6 +49,7 @@ class ControlClient : private FrameSink {
   // Tells the host that set-up is done, and waits for its go.
   absl::Status Ready(absl::Duration timeout);
   absl::Status RequestCapture(std::string_view tag, absl::Duration timeout);
+  absl::Status RequestPeriodicCapture(std::string_view tag, absl::Duration timeout);
   absl::Status RequestWatch(std::string_view symbol, const WatchRequestOptions& options,
                             absl::Duration timeout);
   // Details that do not fit a frame together are cut, and say so.

@@ -133,7 +133,10 @@ void ControlServer::OnHello(uint32_t sequence, const Hello& hello) {
 
 void ControlServer::OnRequest(uint32_t sequence, SnapshotRequest request) {
   const bool watch = request.kind == SnapshotRequestKind::kWatch;
-  if (watch ? !handlers_.on_watch : !handlers_.on_capture) {
+  const auto& on_capture = request.kind == SnapshotRequestKind::kPeriodicCapture
+                               ? handlers_.on_periodic_capture
+                               : handlers_.on_capture;
+  if (watch ? !handlers_.on_watch : !on_capture) {
     channel_->SendStatus(sequence, absl::UnimplementedError(absl::StrCat(
                                        "this host takes no ", watch ? "watches" : "captures",
                                        " over the control channel")));
@@ -144,7 +147,7 @@ void ControlServer::OnRequest(uint32_t sequence, SnapshotRequest request) {
   if (watch) {
     handlers_.on_watch(std::move(request.subject), request.options, *std::move(responder));
   } else {
-    handlers_.on_capture(std::move(request.subject), *std::move(responder));
+    on_capture(std::move(request.subject), *std::move(responder));
   }
 }
 

@@ -88,6 +88,7 @@ class Responder {
 struct ControlHandlers {
   std::function<absl::StatusOr<HelloReply>(const Hello&)> on_hello;
   std::function<void(std::string tag, Responder)> on_capture;
+  std::function<void(std::string tag, Responder)> on_periodic_capture;
   std::function<void(std::string symbol, const WatchRequestOptions&, Responder)> on_watch;
   std::function<absl::Status(const ScenarioResult&)> on_result;
   std::function<void(std::string_view text)> on_log;  // absent: ignored

@@ -107,6 +107,16 @@ std::string FieldName(uint16_t tag) {
     case FieldTag::kDetail: return "detail";
     case FieldTag::kExitReason: return "exit_reason";
     case FieldTag::kText: return "text";
+    case FieldTag::kWorker: return "worker";
+    case FieldTag::kWorkerGroup: return "worker_group";
+    case FieldTag::kWorkerKind: return "worker_kind";
+    case FieldTag::kWorkerIndex: return "worker_index";
+    case FieldTag::kIterations: return "iterations";
+    case FieldTag::kWakeups: return "wakeups";
+    case FieldTag::kLatencySumNs: return "latency_sum_ns";
+    case FieldTag::kLatencyMaxNs: return "latency_max_ns";
+    case FieldTag::kMigrations: return "migrations";
+    case FieldTag::kLongestGapNs: return "longest_gap_ns";
   }
   return absl::StrCat("field ", tag);
 }

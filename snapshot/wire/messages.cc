@@ -7,6 +7,53 @@
 namespace watchsnap {
 namespace {
 
+void EncodeWorker(FieldWriter& out, const WorkerReport& worker) {
+  FieldWriter fields;
+  fields.Bytes(FieldTag::kWorkerGroup, worker.cgroup)
+      .Bytes(FieldTag::kWorkerKind, worker.work)
+      .U32(FieldTag::kWorkerIndex, worker.index)
+      .U64(FieldTag::kIterations, worker.iterations)
+      .U64(FieldTag::kWakeups, worker.wakeups)
+      .U64(FieldTag::kLatencySumNs, worker.latency_sum_ns)
+      .U64(FieldTag::kLatencyMaxNs, worker.latency_max_ns)
+      .U64(FieldTag::kMigrations, worker.migrations)
+      .U64(FieldTag::kLongestGapNs, worker.longest_gap_ns);
+  const absl::Span<const uint8_t> payload = fields.payload();
+  out.Bytes(FieldTag::kWorker,
+            {reinterpret_cast<const char*>(payload.data()), payload.size()});
+}
+
+// What a worker does not say is 0; a field of a newer peer is passed over.
+absl::StatusOr<WorkerReport> DecodeWorker(std::string_view bytes) {
+  WorkerReport worker;
+  FieldReader reader(absl::MakeConstSpan(reinterpret_cast<const uint8_t*>(bytes.data()), bytes.size()));
+  while (reader.Next()) {
+    uint64_t* number = nullptr;
+    switch (static_cast<FieldTag>(reader.tag())) {
+      case FieldTag::kWorkerGroup: worker.cgroup = reader.Bytes(); continue;
+      case FieldTag::kWorkerKind: worker.work = reader.Bytes(); continue;
+      case FieldTag::kWorkerIndex: {
+        absl::StatusOr<uint32_t> index = reader.U32();
+        if (!index.ok()) return index.status();
+        worker.index = *index;
+        continue;
+      }
+      case FieldTag::kIterations: number = &worker.iterations; break;
+      case FieldTag::kWakeups: number = &worker.wakeups; break;
+      case FieldTag::kLatencySumNs: number = &worker.latency_sum_ns; break;
+      case FieldTag::kLatencyMaxNs: number = &worker.latency_max_ns; break;
+      case FieldTag::kMigrations: number = &worker.migrations; break;
+      case FieldTag::kLongestGapNs: number = &worker.longest_gap_ns; break;
+      default: continue;
+    }
+    absl::StatusOr<uint64_t> value = reader.U64();
+    if (!value.ok()) return value.status();
+    *number = *value;
+  }
+  if (!reader.status().ok()) return reader.status();
+  return worker;
+}
+
 struct Encoder {
   FieldWriter& out;
 
@@ -44,6 +91,7 @@ struct Encoder {
   MessageType operator()(const ScenarioResult& m) const {
     out.U8(FieldTag::kPassed, m.passed ? 1 : 0).Bytes(FieldTag::kExitReason, m.exit_reason);
     for (const std::string& detail : m.details) out.Bytes(FieldTag::kDetail, detail);
+    for (const WorkerReport& worker : m.workers) EncodeWorker(out, worker);
     return MessageType::kScenarioResult;
   }
   MessageType operator()(const Log& m) const {
@@ -65,6 +113,7 @@ struct Fields {
   std::optional<std::string> scenario, subject, reason, exit_reason, text;
   std::map<std::string, std::string> parameters;
   std::vector<std::string> details;
+  std::vector<WorkerReport> workers;
 };
 
 template <typename T>
@@ -124,6 +173,20 @@ absl::Status ReadField(const FieldReader& reader, Fields& to, std::optional<std:
       }
       to.details.emplace_back(reader.Bytes());
       return absl::OkStatus();
+    case FieldTag::kWorker: {
+      if (to.workers.size() == kMaxRepeatedFields) {
+        return absl::InvalidArgumentError(
+            absl::StrCat("more than ", kMaxRepeatedFields, " workers"));
+      }
+      absl::StatusOr<WorkerReport> worker = DecodeWorker(reader.Bytes());
+      if (!worker.ok()) {
+        return absl::InvalidArgumentError(absl::StrCat("bad field: worker ", to.workers.size(), ": ",
+                                                       worker.status().message()));
+      }
+      to.workers.push_back(*std::move(worker));
+      return absl::OkStatus();
+    }
+    default: return absl::OkStatus();  // belongs into a worker
   }
   return absl::OkStatus();  // a newer peer's field
 }
@@ -161,9 +224,11 @@ absl::StatusOr<Message> ToSnapshotRequest(Fields& f) {
   if (!f.request_kind) return Missing(kType, FieldTag::kRequestKind);
   if (!f.subject) return Missing(kType, FieldTag::kSubject);
   const auto kind = static_cast<SnapshotRequestKind>(*f.request_kind);
-  if (kind != SnapshotRequestKind::kCapture && kind != SnapshotRequestKind::kWatch) {
+  if (kind != SnapshotRequestKind::kCapture && kind != SnapshotRequestKind::kWatch &&
+      kind != SnapshotRequestKind::kPeriodicCapture) {
     return absl::InvalidArgumentError(
-        absl::StrCat("request_kind must be 1 (capture) or 2 (watch), it is ", *f.request_kind));
+        absl::StrCat("request_kind must be 1 (capture), 2 (watch) or 3 (periodic capture), it is ",
+                     *f.request_kind));
   }
   if (f.subject->empty()) {
     return absl::InvalidArgumentError(kind == SnapshotRequestKind::kWatch
@@ -224,7 +289,8 @@ absl::StatusOr<Message> DecodeMessage(const Frame& frame) {
     case MessageType::kSnapshotReply: return ToSnapshotReply(f);
     case MessageType::kScenarioResult:
       if (!f.passed) return Missing(type, FieldTag::kPassed);
-      return ScenarioResult{*f.passed, std::move(f.details), f.exit_reason.value_or("")};
+      return ScenarioResult{*f.passed, std::move(f.details), f.exit_reason.value_or(""),
+                            std::move(f.workers)};
     case MessageType::kLog:
       if (!f.text) return Missing(type, FieldTag::kText);
       return Log{*std::move(f.text)};

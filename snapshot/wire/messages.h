@@ -9,7 +9,7 @@
 //     SnapshotRequest{watch, symbol}   ──────▶
 //                                      ◀──────    SnapshotReply{ok | reason}
 //     Log{text}                        ──────▶
-//     ScenarioResult{passed, details}  ──────▶
+//     ScenarioResult{passed, …}        ──────▶
 //                                      ◀──────    SnapshotReply{ok}
 //     Bye{}                            ──────▶
 //
@@ -49,7 +49,8 @@ struct HelloReply {
   std::map<std::string, std::string> parameters;
 };
 
-enum class SnapshotRequestKind : uint8_t { kCapture = 1, kWatch = 2 };
+// A periodic capture is one of a series that a step asked for; otherwise it is like a capture.
+enum class SnapshotRequestKind : uint8_t { kCapture = 1, kWatch = 2, kPeriodicCapture = 3 };
 
 // Absent members leave the host's defaults (CONTRACT.md: 1,000 captures, 10 % of wall time).
 struct WatchRequestOptions {
@@ -72,10 +73,26 @@ struct SnapshotReply {
   absl::Status ToStatus() const;
 };
 
+// What one worker of a scenario's cgroup did while it lived (testing/scenario/step.h). Times are in
+// the guest's CLOCK_MONOTONIC.
+struct WorkerReport {
+  std::string cgroup;
+  std::string work;  // "spin", "pipe"
+  uint32_t index = 0;
+  uint64_t iterations = 0;
+  // How often it woke up from a sleep or a wait, and how late.
+  uint64_t wakeups = 0;
+  uint64_t latency_sum_ns = 0;
+  uint64_t latency_max_ns = 0;
+  uint64_t migrations = 0;      // times it found itself on another CPU
+  uint64_t longest_gap_ns = 0;  // the longest it wanted to run and did not
+};
+
 struct ScenarioResult {
   bool passed = false;
   std::vector<std::string> details;
   std::string exit_reason;
+  std::vector<WorkerReport> workers = {};
 };
 
 struct Log {

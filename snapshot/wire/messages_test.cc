@@ -40,6 +40,36 @@ TEST(MessagesTest, HelloRoundTrip) {
   EXPECT_EQ(hello.guest_monotonic_ns, 123456789u);
 }
 
+TEST(MessagesTest, ResultsCarryTheirWorkers) {
+  ScenarioResult sent{.passed = true, .details = {"a"}, .exit_reason = "returned"};
+  sent.workers.push_back({.cgroup = "front", .work = "pipe", .index = 1, .iterations = 10,
+                          .wakeups = 9, .latency_sum_ns = 800, .latency_max_ns = 700,
+                          .migrations = 6, .longest_gap_ns = ~0ull});
+  sent.workers.push_back({.cgroup = "", .work = "spin"});
+  const ScenarioResult result = RoundTrip(sent);
+  EXPECT_EQ(result.details, sent.details);
+  ASSERT_EQ(result.workers.size(), 2u);
+  const WorkerReport& worker = result.workers[0];
+  EXPECT_EQ(worker.cgroup, "front");
+  EXPECT_EQ(worker.work, "pipe");
+  EXPECT_EQ(worker.index, 1u);
+  EXPECT_EQ(worker.iterations, 10u);
+  EXPECT_EQ(worker.wakeups, 9u);
+  EXPECT_EQ(worker.latency_sum_ns, 800u);
+  EXPECT_EQ(worker.latency_max_ns, 700u);
+  EXPECT_EQ(worker.migrations, 6u);
+  EXPECT_EQ(worker.longest_gap_ns, ~0ull);
+  EXPECT_EQ(result.workers[1].work, "spin");
+  EXPECT_EQ(result.workers[1].iterations, 0u);
+}
+
+TEST(MessagesTest, ADamagedWorkerIsABadField) {
+  FieldWriter fields;
+  fields.U8(FieldTag::kPassed, 1).Bytes(FieldTag::kWorker, "x");
+  EXPECT_THAT(std::string(DecodeError(MessageType::kScenarioResult, fields).message()),
+              HasSubstr("worker 0"));
+}
+
 TEST(MessagesTest, HelloReplyRoundTrip) {
   const HelloReply reply = RoundTrip(HelloReply{2500, {{"scheduler", ":fifo"}, {"empty", ""}}});
   EXPECT_EQ(reply.hold_ms, 2500u);
@@ -117,8 +147,8 @@ TEST(MessagesTest, EveryKindOfBadMessageIsRefusedInWords) {
   constexpr auto kRequest = MessageType::kSnapshotRequest;
   expect(kRequest, FieldWriter().Bytes(FieldTag::kSubject, "s"), "without its field request_kind");
   expect(kRequest, FieldWriter().U8(FieldTag::kRequestKind, 2), "without its field subject");
-  expect(kRequest, FieldWriter().U8(FieldTag::kRequestKind, 3).Bytes(FieldTag::kSubject, "s"),
-         "request_kind must be 1 (capture) or 2 (watch), it is 3");
+  expect(kRequest, FieldWriter().U8(FieldTag::kRequestKind, 4).Bytes(FieldTag::kSubject, "s"),
+         "request_kind must be 1 (capture), 2 (watch) or 3 (periodic capture), it is 4");
   expect(kRequest, FieldWriter().U8(FieldTag::kRequestKind, 2).Bytes(FieldTag::kSubject, ""),
          "needs a symbol");
   expect(kRequest, FieldWriter().U32(FieldTag::kRequestKind, 2), "must have 1 bytes, it has 4");

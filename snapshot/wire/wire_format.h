@@ -106,6 +106,16 @@ enum class FieldTag : uint16_t {
   kDetail = 16,             // bytes, repeated
   kExitReason = 17,         // bytes
   kText = 18,               // bytes
+  kWorker = 19,             // bytes, repeated: the fields of one WorkerReport
+  kWorkerGroup = 20,        // bytes
+  kWorkerKind = 21,         // bytes
+  kWorkerIndex = 22,        // u32
+  kIterations = 23,         // u64
+  kWakeups = 24,            // u64
+  kLatencySumNs = 25,       // u64
+  kLatencyMaxNs = 26,       // u64
+  kMigrations = 27,         // u64
+  kLongestGapNs = 28,       // u64
 };
 
 struct FrameHeader {

@@ -87,6 +87,7 @@ ScenarioResult RunScenario(const RegisteredScenario& scenario, ScenarioContext& 
       result.details.emplace_back(status.message());
     }
   }
+  result.workers = ctx.worker_reports();
   return result;
 }
 

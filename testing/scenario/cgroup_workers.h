@@ -1,4 +1,4 @@
-// Processes that spin in a cgroup: the load a scenario asks for with CgroupDef.
+// Processes that work in a cgroup: the load a scenario asks for with CgroupDef.
 //
 // Threads: the caller forks; it should be single-threaded. Ownership: the destructor kills the
 // workers, waits for them and removes the cgroup. Workers die with their maker. Errors: a Status
@@ -14,6 +14,7 @@
 
 #include "absl/status/statusor.h"
 #include "testing/scenario/step_backend.h"
+#include "testing/scenario/worker_loop.h"
 
 namespace watchsnap {
 
@@ -27,15 +28,19 @@ class CgroupWorkers : public RunningCgroup {
   CgroupWorkers& operator=(const CgroupWorkers&) = delete;
 
   absl::Status Check() override;
+  std::vector<WorkerReport> Reports() const override;
   const std::vector<pid_t>& pids() const { return pids_; }
 
  private:
-  CgroupWorkers(std::string name, std::string folder);
-  absl::Status AddWorker();
+  CgroupWorkers(const CgroupDef& cgroup, std::string folder);
+  absl::Status MakeRecords();
+  absl::Status AddWorker(int index);
 
-  const std::string name_;
+  const CgroupDef cgroup_;
   const std::string folder_;
   std::vector<pid_t> pids_;
+  // One for each worker, shared with it.
+  WorkerRecord* records_ = nullptr;
 };
 
 }  // namespace watchsnap

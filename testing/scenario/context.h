@@ -13,6 +13,7 @@
 
 #include "absl/time/time.h"
 #include "snapshot/wire/control_client.h"
+#include "snapshot/wire/messages.h"
 #include "testing/scenario/step.h"
 
 namespace watchsnap {
@@ -49,6 +50,12 @@ class ScenarioContext {
 
   // With a bridge active on this thread, cgroups, commands and schedulers are not created but
   // written down here.
+  // What workers did that have ended; goes to the host with the scenario's result.
+  const std::vector<WorkerReport>& worker_reports() const { return worker_reports_; }
+  void AddWorkerReports(std::vector<WorkerReport> reports) {
+    for (WorkerReport& report : reports) worker_reports_.push_back(std::move(report));
+  }
+
   const std::vector<CgroupDef>& recorded_cgroups() const { return recorded_cgroups_; }
   const std::vector<std::vector<std::string>>& recorded_commands() const {
     return recorded_commands_;
@@ -69,6 +76,7 @@ class ScenarioContext {
   int channel_fd_ = -1;
   GuestSchedulers* schedulers_ = nullptr;
   std::vector<std::string> recorded_ops_;
+  std::vector<WorkerReport> worker_reports_;
   std::vector<CgroupDef> recorded_cgroups_;
   std::vector<std::vector<std::string>> recorded_commands_;
 };

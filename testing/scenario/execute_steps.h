@@ -26,6 +26,8 @@
 namespace watchsnap {
 
 absl::StatusOr<AssertResult> ExecuteSteps(ScenarioContext& ctx, const std::vector<Step>& steps);
+absl::StatusOr<AssertResult> ExecuteSteps(ScenarioContext& ctx, const Backdrop& backdrop,
+                                          const std::vector<Step>& steps);
 
 }  // namespace watchsnap
 

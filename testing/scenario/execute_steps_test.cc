@@ -156,6 +156,62 @@ TEST_F(ExecuteStepsTest, OpsRunInOrderAndCommandsAreRecorded) {
   EXPECT_EQ(bridge.ByTag("after").size(), 2u);
 }
 
+TEST_F(ExecuteStepsTest, WhatNeedsAGuestIsRecorded) {
+  SnapshotBridge bridge = MakeBridge();
+  auto guard = bridge.SetThreadLocal();
+  absl::StatusOr<AssertResult> result = ExecuteSteps(
+      ctx_, Backdrop{.setup = {CgroupDef::Named("behind").Work(WorkType::kSleep)}},
+      {Step{.setup = {CgroupDef::Named("front").Work(WorkType::kPipe).CpuSet("0-1").Weight(50)},
+            .ops = {Op::StartScheduler("fifo"), Op::MoveTasks("front", "behind"),
+                    Op::SetAffinity("front", "1"), Op::SetWeight("behind", 200),
+                    Op::StopScheduler()}}});
+  ASSERT_TRUE(result.ok()) << result.status();
+  EXPECT_TRUE(result->passed);
+  EXPECT_THAT(ctx_.recorded_ops(),
+              ElementsAre("Op::StartScheduler(\"fifo\")", "Op::MoveTasks(\"front\", \"behind\")",
+                          "Op::SetAffinity(\"front\", \"1\")", "Op::SetWeight(\"behind\", 200)",
+                          "Op::StopScheduler()"));
+  ASSERT_EQ(ctx_.recorded_cgroups().size(), 2u);
+  EXPECT_EQ(ctx_.recorded_cgroups()[0].name(), "behind");
+  EXPECT_EQ(ctx_.recorded_cgroups()[1].work(), WorkType::kPipe);
+  EXPECT_EQ(ctx_.recorded_cgroups()[1].cpu_set(), "0-1");
+  EXPECT_EQ(ctx_.recorded_cgroups()[1].weight(), 50);
+}
+
+TEST_F(ExecuteStepsTest, AHoldUntilAConditionEndsWithIt) {
+  SnapshotBridge bridge = MakeBridge();
+  auto guard = bridge.SetThreadLocal();
+  int asked = 0;
+  const Condition third_time = {
+      "the third time", [&](ScenarioContext&) -> absl::StatusOr<bool> { return ++asked == 3; }};
+  EXPECT_TRUE(
+      ExecuteSteps(ctx_, {Step{.hold = HoldSpec::Until(third_time, absl::Seconds(30))}})->passed);
+  EXPECT_EQ(asked, 3);
+  const Condition never = {"never", [](ScenarioContext&) -> absl::StatusOr<bool> { return false; }};
+  absl::StatusOr<AssertResult> late =
+      ExecuteSteps(ctx_, {Step{.hold = HoldSpec::Until(never, absl::Milliseconds(30))}});
+  ASSERT_EQ(late->details.size(), 1u);
+  EXPECT_EQ(late->details[0].message, "'never' did not come true within 30ms [step 0, hold]");
+  const Condition broken = {
+      "broken", [](ScenarioContext&) -> absl::StatusOr<bool> { return absl::AbortedError("no"); }};
+  EXPECT_FALSE(ExecuteSteps(ctx_, {Step{.hold = HoldSpec::Until(broken)}})->passed);
+}
+
+TEST_F(ExecuteStepsTest, PeriodicCapturesLieInTheMiddleOfTheHold) {
+  SnapshotBridge bridge = MakeBridge();
+  auto guard = bridge.SetThreadLocal();
+  const absl::Time begin = absl::Now();
+  absl::StatusOr<AssertResult> result =
+      ExecuteSteps(ctx_, {Step{.hold = HoldSpec::For(absl::Milliseconds(100)), .num_periodic = 4}});
+  ASSERT_TRUE(result.ok()) << result.status();
+  EXPECT_TRUE(result->passed);
+  EXPECT_GE(absl::Now() - begin, absl::Milliseconds(100));
+  EXPECT_THAT(captured_, ElementsAre(kPeriodicTag, kPeriodicTag, kPeriodicTag, kPeriodicTag));
+  absl::StatusOr<AssertResult> endless = ExecuteSteps(ctx_, {Step{.num_periodic = 1}});
+  EXPECT_FALSE(endless->passed);
+  EXPECT_THAT(endless->details[0].message, HasSubstr("needs a hold whose length is known"));
+}
+
 TEST_F(ExecuteStepsTest, AFailingFunctionFailsItsStepAndLaterStepsDoNotRun) {
   SnapshotBridge bridge = MakeBridge();
   auto guard = bridge.SetThreadLocal();
@@ -228,6 +284,11 @@ TEST_F(ExecuteStepsTest, OverAChannelOpsBecomeRequests) {
              asked.push_back("capture " + tag);
              responder.Reply(absl::OkStatus());
            },
+       .on_periodic_capture =
+           [&](std::string tag, Responder responder) {
+             asked.push_back("periodic " + tag);
+             responder.Reply(absl::OkStatus());
+           },
        .on_watch =
            [&](std::string symbol, const WatchRequestOptions& given, Responder responder) {
              asked.push_back("watch " + symbol);
@@ -240,15 +301,18 @@ TEST_F(ExecuteStepsTest, OverAChannelOpsBecomeRequests) {
   absl::StatusOr<AssertResult> result = ExecuteSteps(
       ctx_, {Step{.ops = {Op::WatchSnapshot("jiffies_64"),
                           Op::WatchSnapshot("total_forks", WatchOptions{.max_captures = 7}),
-                          Op::Snapshot("now"), Op::WatchSnapshot("typo"), Op::Snapshot("never")}}});
+                          Op::Snapshot("now")},
+                  .hold = HoldSpec::For(absl::Milliseconds(5)),
+                  .num_periodic = 1},
+             Step{.ops = {Op::WatchSnapshot("typo"), Op::Snapshot("never")}}});
   ASSERT_TRUE(result.ok()) << result.status();
   EXPECT_FALSE(result->passed);
   ASSERT_EQ(result->details.size(), 1u);
   EXPECT_EQ(
       result->details[0].message,
-      "symbol 'typo' not found in vmlinux symtab [step 0, op 3: Op::WatchSnapshot(\"typo\")]");
-  EXPECT_THAT(asked,
-              ElementsAre("watch jiffies_64", "watch total_forks", "capture now", "watch typo"));
+      "symbol 'typo' not found in vmlinux symtab [step 1, op 0: Op::WatchSnapshot(\"typo\")]");
+  EXPECT_THAT(asked, ElementsAre("watch jiffies_64", "watch total_forks", "capture now",
+                                 "periodic periodic", "watch typo"));
   ASSERT_EQ(options.size(), 3u);
   EXPECT_FALSE(options[0].max_captures.has_value()) << "the host's default was overridden";
   EXPECT_EQ(options[1].max_captures, 7u);

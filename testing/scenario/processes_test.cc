@@ -12,6 +12,7 @@
 #include "absl/time/time.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "testing/scenario/cgroup_files.h"
 #include "testing/scenario/cgroup_workers.h"
 #include "testing/scenario/run_command.h"
 
@@ -46,6 +47,58 @@ TEST(CgroupWorkers, SpinUntilTheyAreEnded) {
   EXPECT_TRUE((*workers)->Check().ok());
   workers->reset();
   for (pid_t pid : pids) EXPECT_EQ(kill(pid, 0), -1) << "a worker outlived its step";
+}
+
+// Every kind of work gets on, and says what fits it.
+TEST(CgroupWorkers, EveryKindWorksAndReports) {
+  for (const WorkType work : {WorkType::kSpin, WorkType::kYield, WorkType::kSleep, WorkType::kMixed,
+                              WorkType::kForkExit, WorkType::kPipe, WorkType::kFutex}) {
+    SCOPED_TRACE(WorkTypeName(work));
+    auto workers =
+        CgroupWorkers::Start(CgroupDef::Named("spinners").Workers(2).Work(work), FakeCgroups());
+    ASSERT_TRUE(workers.ok()) << workers.status();
+    const absl::Time deadline = absl::Now() + absl::Seconds(30);
+    std::vector<WorkerReport> reports;
+    do {
+      absl::SleepFor(absl::Milliseconds(1));
+      reports = (*workers)->Reports();
+      ASSERT_EQ(reports.size(), 2u);
+    } while ((reports[0].iterations < 3 || reports[1].iterations < 3) && absl::Now() < deadline);
+    EXPECT_TRUE((*workers)->Check().ok()) << (*workers)->Check();
+    for (const WorkerReport& report : reports) {
+      EXPECT_EQ(report.cgroup, "spinners");
+      EXPECT_EQ(report.work, WorkTypeName(work));
+      EXPECT_GE(report.iterations, 3u);
+      const bool runs = work == WorkType::kSpin || work == WorkType::kYield;
+      EXPECT_EQ(report.wakeups > 0, !runs);
+      EXPECT_EQ(report.latency_max_ns > 0, !runs) << "nothing wakes up in no time";
+      EXPECT_GE(report.latency_sum_ns, report.latency_max_ns);
+      if (runs) {
+        EXPECT_GT(report.longest_gap_ns, 0u);
+      }
+    }
+    EXPECT_EQ(reports[1].index, 1u);
+  }
+}
+
+TEST(CgroupFiles, ListsOfCpus) {
+  EXPECT_THAT(*ParseCpuList("0"), ::testing::ElementsAre(0));
+  EXPECT_THAT(*ParseCpuList("0-2,5"), ::testing::ElementsAre(0, 1, 2, 5));
+  for (const char* wrong : {"", "a", "1-", "-1", "2-1", "1-2-3", "0,,1", "0-99999"}) {
+    EXPECT_EQ(ParseCpuList(wrong).status().code(), absl::StatusCode::kInvalidArgument) << wrong;
+  }
+}
+
+TEST(CgroupFiles, WhatIsNotThereIsNamed) {
+  const std::string root = FakeCgroups();
+  EXPECT_THAT(std::string(MoveCgroupTasks("nobody", "spinners", root).message()),
+              HasSubstr("nobody/cgroup.procs"));
+  EXPECT_THAT(std::string(MoveCgroupTasks("spinners", "nobody", root).message()),
+              HasSubstr("has no tasks"));
+  EXPECT_THAT(std::string(SetCgroupWeight("spinners", 50, root).message()),
+              HasSubstr("cgroup.subtree_control"));
+  EXPECT_THAT(std::string(SetCgroupCpuSet("spinners", "0-x", root).message()),
+              HasSubstr("'0-x' is no list of CPUs"));
 }
 
 TEST(CgroupWorkers, ADeadWorkerIsNoticed) {

@@ -1,17 +1,20 @@
 // The vocabulary of a scenario: steps, and what they are made of. Plain values; execute_steps.h
 // runs them.
 //
-//   Step{.setup = {CgroupDef::Named("workers").Workers(2)},
+//   Step{.setup = {CgroupDef::Named("workers").Workers(2).Work(WorkType::kPipe).CpuSet("0-1")},
 //        .ops = {Op::WatchSnapshot("jiffies_64"), Op::Run({"/bin/true"})},
-//        .hold = HoldSpec::Full()}
+//        .hold = HoldSpec::Full(),
+//        .num_periodic = 10}
 //
-// A step starts its cgroups' workers, runs its ops in order, holds, and ends its workers.
+// A step starts its cgroups' workers, runs its ops in order, holds, and ends its workers. A
+// Backdrop is there before the first step and ends after the last.
 #ifndef WATCHSNAP_TESTING_SCENARIO_STEP_H_
 #define WATCHSNAP_TESTING_SCENARIO_STEP_H_
 
 #include <functional>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <variant>
 #include <vector>
@@ -25,7 +28,20 @@ namespace watchsnap {
 
 class ScenarioContext;
 
-// A cgroup (version 2) of processes that spin.
+// What a worker does for ever. Each is one process; those of kPipe and kFutex have a second one
+// that they play with, in the same cgroup.
+enum class WorkType {
+  kSpin,      // uses the CPU; a gap is when it did not get it
+  kYield,     // sched_yield() after sched_yield()
+  kSleep,     // sleeps for 2 ms, to a point in time; late is how much after it
+  kMixed,     // some milliseconds of CPU, a yield, a sleep
+  kForkExit,  // a child that exits at once, waited for
+  kPipe,      // a message there and back over pipes
+  kFutex,     // the same over a futex
+};
+std::string_view WorkTypeName(WorkType work);  // "spin"
+
+// A cgroup (version 2) and its workers.
 class CgroupDef {
  public:
   static CgroupDef Named(std::string name) { return CgroupDef(std::move(name)); }
@@ -35,13 +51,37 @@ class CgroupDef {
     return result;
   }
 
+  CgroupDef Work(WorkType work) const {
+    CgroupDef result = *this;
+    result.work_ = work;
+    return result;
+  }
+  // As cpuset.cpus takes it: "0-1,3".
+  CgroupDef CpuSet(std::string cpus) const {
+    CgroupDef result = *this;
+    result.cpu_set_ = std::move(cpus);
+    return result;
+  }
+  // As cpu.weight takes it: 1 to 10000, 100 is usual.
+  CgroupDef Weight(int weight) const {
+    CgroupDef result = *this;
+    result.weight_ = weight;
+    return result;
+  }
+
   const std::string& name() const { return name_; }
   int workers() const { return workers_; }
+  WorkType work() const { return work_; }
+  const std::optional<std::string>& cpu_set() const { return cpu_set_; }
+  const std::optional<int>& weight() const { return weight_; }
 
  private:
   explicit CgroupDef(std::string name) : name_(std::move(name)) {}
   std::string name_;
   int workers_ = 1;
+  WorkType work_ = WorkType::kSpin;
+  std::optional<std::string> cpu_set_;
+  std::optional<int> weight_;
 };
 
 // Something the guest is asked again and again. An error fails the step.
@@ -100,8 +140,21 @@ class Op {
     std::string name;
   };
   struct StopSchedulerOp {};
-  using Kind = std::variant<WatchSnapshotOp, SnapshotOp, RunCommandOp, RunFunctionOp, SleepOp,
-                            StartSchedulerOp, StopSchedulerOp>;
+  struct MoveTasksOp {
+    std::string from;
+    std::string to;
+  };
+  struct SetAffinityOp {
+    std::string cgroup;
+    std::string cpus;
+  };
+  struct SetWeightOp {
+    std::string cgroup;
+    int weight;
+  };
+  using Kind =
+      std::variant<WatchSnapshotOp, SnapshotOp, RunCommandOp, RunFunctionOp, SleepOp,
+                   StartSchedulerOp, StopSchedulerOp, MoveTasksOp, SetAffinityOp, SetWeightOp>;
 
   // Captures each time the kernel writes to `symbol`: the name byte for byte as `nm vmlinux` prints
   // it.
@@ -123,6 +176,18 @@ class Op {
   // of its target or file. One runs at a time: it replaces the one before.
   static Op StartScheduler(std::string name) { return Op(StartSchedulerOp{std::move(name)}); }
   static Op StopScheduler() { return Op(StopSchedulerOp{}); }
+  // All tasks of one cgroup into another; both are there by a CgroupDef.
+  static Op MoveTasks(std::string from, std::string to) {
+    return Op(MoveTasksOp{std::move(from), std::move(to)});
+  }
+  // sched_setaffinity of all tasks of a cgroup: "0-1,3".
+  static Op SetAffinity(std::string cgroup, std::string cpus) {
+    return Op(SetAffinityOp{std::move(cgroup), std::move(cpus)});
+  }
+  // cpu.weight of a cgroup.
+  static Op SetWeight(std::string cgroup, int weight) {
+    return Op(SetWeightOp{std::move(cgroup), weight});
+  }
 
   const Kind& kind() const { return kind_; }
   // As in the source: Op::WatchSnapshot("jiffies_64").
@@ -137,6 +202,16 @@ struct Step {
   std::vector<CgroupDef> setup = {};
   std::vector<Op> ops = {};
   HoldSpec hold = HoldSpec::None();
+  // Captures this often while it holds, evenly over the middle four fifths of the hold, under
+  // kPeriodicTag. Needs a hold whose length is known: Full() or For().
+  int num_periodic = 0;
+};
+
+inline constexpr char kPeriodicTag[] = "periodic";
+
+// What is there all the while steps come and go.
+struct Backdrop {
+  std::vector<CgroupDef> setup = {};
 };
 
 }  // namespace watchsnap

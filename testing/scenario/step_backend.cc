@@ -5,6 +5,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "snapshot/bridge/snapshot_bridge.h"
+#include "testing/scenario/cgroup_files.h"
 #include "testing/scenario/cgroup_workers.h"
 #include "testing/scenario/guest_scheduler.h"
 #include "testing/scenario/run_command.h"
@@ -25,6 +26,7 @@ class BridgeBackend : public StepBackend {
     return bridge_.RegisterWatch(symbol);
   }
   absl::Status Capture(const std::string& tag) override { return bridge_.Capture(tag); }
+  absl::Status CapturePeriodic(const std::string& tag) override { return bridge_.Capture(tag); }
   absl::Status RunCommand(const std::vector<std::string>& argv, absl::Duration) override {
     ctx_.RecordCommand(argv);
     return absl::OkStatus();
@@ -35,6 +37,18 @@ class BridgeBackend : public StepBackend {
   }
   absl::Status StopScheduler() override {
     ctx_.RecordOp(Op::StopScheduler().Description());
+    return absl::OkStatus();
+  }
+  absl::Status MoveTasks(const Op::MoveTasksOp& op) override {
+    ctx_.RecordOp(Op::MoveTasks(op.from, op.to).Description());
+    return absl::OkStatus();
+  }
+  absl::Status SetAffinity(const Op::SetAffinityOp& op) override {
+    ctx_.RecordOp(Op::SetAffinity(op.cgroup, op.cpus).Description());
+    return absl::OkStatus();
+  }
+  absl::Status SetWeight(const Op::SetWeightOp& op) override {
+    ctx_.RecordOp(Op::SetWeight(op.cgroup, op.weight).Description());
     return absl::OkStatus();
   }
   absl::Status CheckSchedulers() override { return absl::OkStatus(); }
@@ -66,6 +80,9 @@ class ChannelBackend : public StepBackend {
   absl::Status Capture(const std::string& tag) override {
     return channel_.RequestCapture(tag, kRequestTimeout);
   }
+  absl::Status CapturePeriodic(const std::string& tag) override {
+    return channel_.RequestPeriodicCapture(tag, kRequestTimeout);
+  }
   absl::Status RunCommand(const std::vector<std::string>& argv, absl::Duration timeout) override {
     return watchsnap::RunCommand(argv, timeout);
   }
@@ -75,6 +92,15 @@ class ChannelBackend : public StepBackend {
   }
   absl::Status StopScheduler() override {
     return schedulers_ == nullptr ? NoGuest() : schedulers_->Stop();
+  }
+  absl::Status MoveTasks(const Op::MoveTasksOp& op) override {
+    return MoveCgroupTasks(op.from, op.to);
+  }
+  absl::Status SetAffinity(const Op::SetAffinityOp& op) override {
+    return SetCgroupAffinity(op.cgroup, op.cpus);
+  }
+  absl::Status SetWeight(const Op::SetWeightOp& op) override {
+    return SetCgroupWeight(op.cgroup, op.weight);
   }
   absl::Status CheckSchedulers() override {
     return schedulers_ == nullptr ? absl::OkStatus() : schedulers_->Check();

@@ -15,6 +15,7 @@
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "snapshot/watch_options.h"
+#include "snapshot/wire/messages.h"
 #include "testing/scenario/context.h"
 #include "testing/scenario/step.h"
 
@@ -26,6 +27,8 @@ class RunningCgroup {
   virtual ~RunningCgroup() = default;
   // An error if a worker is no longer there.
   virtual absl::Status Check() = 0;
+  // What they did so far.
+  virtual std::vector<WorkerReport> Reports() const = 0;
 };
 
 class StepBackend {
@@ -34,9 +37,13 @@ class StepBackend {
   virtual absl::Status Watch(const std::string& symbol,
                              const std::optional<WatchOptions>& options) = 0;
   virtual absl::Status Capture(const std::string& tag) = 0;
+  virtual absl::Status CapturePeriodic(const std::string& tag) = 0;
   virtual absl::Status RunCommand(const std::vector<std::string>& argv, absl::Duration timeout) = 0;
   virtual absl::Status StartScheduler(const std::string& name) = 0;
   virtual absl::Status StopScheduler() = 0;
+  virtual absl::Status MoveTasks(const Op::MoveTasksOp& op) = 0;
+  virtual absl::Status SetAffinity(const Op::SetAffinityOp& op) = 0;
+  virtual absl::Status SetWeight(const Op::SetWeightOp& op) = 0;
   // An error if the kernel threw a scheduler out, once for each.
   virtual absl::Status CheckSchedulers() = 0;
   // Lets time pass; returns earlier if there may be something for CheckSchedulers.
