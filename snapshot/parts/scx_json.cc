@@ -62,6 +62,21 @@ std::string StateWord(std::string_view name) {
   return absl::AsciiStrToLower(name);
 }
 
+// Why a list is not all there; empty where it is.
+std::string WhyCut(WalkEnd end, int limit) {
+  switch (end) {
+    case WalkEnd::kWhole:
+      return "";
+    case WalkEnd::kCut:
+      return absl::StrCat("there are more than ", limit, "; the rest was left out");
+    case WalkEnd::kUnreadable:
+      return "the list leads to what is not in the evidence; what comes after was left out";
+    case WalkEnd::kCycle:
+      return "the list runs in a circle: it is damaged, or was being changed";
+  }
+  return "";
+}
+
 }  // namespace
 
 void AppendScxExit(const ScxExitInfo& exit, const ScxExitReader& names,
@@ -89,25 +104,19 @@ void AppendScxExit(const ScxExitInfo& exit, const ScxExitReader& names,
 }
 
 void ScxJsonWriter::LacksRest(std::string what, WalkEnd end, int limit) {
-  switch (end) {
-    case WalkEnd::kWhole:
-      return;
-    case WalkEnd::kCut:
-      return Lacks(std::move(what),
-                   absl::StrCat("there are more than ", limit, "; the rest was left out"));
-    case WalkEnd::kUnreadable:
-      return Lacks(std::move(what), "the list leads to what is not in the evidence; what comes "
-                                    "after was left out");
-    case WalkEnd::kCycle:
-      return Lacks(std::move(what),
-                   "the list runs in a circle: it is damaged, or was being changed");
-  }
+  std::string why = WhyCut(end, limit);
+  if (!why.empty()) Lacks(std::move(what), std::move(why));
 }
 
-void ScxJsonWriter::AddMissing(const std::vector<std::string>& missing) {
-  for (const std::string& what : missing) {
-    const auto known = [&what](const Degraded& entry) { return entry.why == what; };
-    if (std::none_of(degraded_.begin(), degraded_.end(), known)) Lacks("scx", what);
+void ScxJsonWriter::AddMissing(std::string_view where, const std::vector<std::string>& missing) {
+  for (const std::string& why : missing) {
+    const auto known = [&why](const Degraded& entry) { return entry.why == why; };
+    if (std::any_of(degraded_.begin(), degraded_.end(), known)) continue;
+    // "struct scx_rq has no flags": of the member, if it is one.
+    const size_t name = why.rfind(" has no ");
+    Lacks(name == std::string::npos ? std::string(where)
+                                    : absl::StrCat(where, ".", why.substr(name + 8)),
+          why);
   }
 }
 
@@ -225,37 +234,47 @@ std::string ScxJsonWriter::QueueJson(const Queue& queue) const {
 }
 
 void ScxJsonWriter::OnQueueEnd(WalkEnd end) {
-  const Queue& queue = queue_;
-  std::string what;
+  Queue& queue = queue_;
+  queue.lacks = queue.info.nr.has_value() ? WhyCut(end, scx_.limits().tasks_of_a_queue)
+                                          : std::string(kNotThere);
+  const auto of_cpu = [&](std::string_view name) {
+    if (queue.lacks.empty()) return;
+    Lacks(absl::StrCat("scx.cpus[", queue.owner, "].", name, ".tasks"), queue.lacks);
+  };
   switch (queue.kind) {
     case ScxQueueKind::kLocal:
       local_dsq_ = QueueJson(queue);
-      what = absl::StrCat("scx.cpus[", queue.owner, "].local_dsq.tasks");
-      break;
+      return of_cpu("local_dsq");
     case ScxQueueKind::kBypass:
       // Empty but while the scheduler is bypassed.
       if (queue.info.nr.value_or(0) != 0 || !queue.tasks.empty()) bypass_dsq_ = QueueJson(queue);
-      what = absl::StrCat("scx.cpus[", queue.owner, "].bypass_dsq.tasks");
-      break;
+      return of_cpu("bypass_dsq");
     case ScxQueueKind::kGlobal:
-      global_queues_.emplace_back(static_cast<uint64_t>(queue.owner), QueueJson(queue));
-      what = absl::StrCat("scx.dsqs: the global one of node ", queue.owner);
-      break;
+      return global_queues_.push_back(std::move(queue));
     case ScxQueueKind::kUser:
-      user_queues_.emplace_back(queue.info.id.value_or(~uint64_t{0}), QueueJson(queue));
-      what = absl::StrCat("scx.dsqs: the tasks of ", queue.info.id.value_or(0));
-      break;
+      return user_queues_.push_back(std::move(queue));
   }
-  if (!queue.info.nr.has_value()) {
-    Lacks(std::move(what), std::string(kNotThere));
-  } else {
-    LacksRest(std::move(what), end, scx_.limits().tasks_of_a_queue);
+}
+
+std::string ScxJsonWriter::QueuesJson() {
+  std::string items;
+  int index = 0;
+  for (auto* queues : {&global_queues_, &user_queues_}) {
+    // In the kernel's table they stand in no order.
+    std::stable_sort(queues->begin(), queues->end(),
+                     [](const Queue& a, const Queue& b) { return a.order() < b.order(); });
+    for (const Queue& queue : *queues) {
+      NextItem(items) += QueueJson(queue);
+      if (!queue.lacks.empty()) Lacks(absl::StrCat("scx.dsqs[", index, "].tasks"), queue.lacks);
+      ++index;
+    }
   }
+  return Array(items);
 }
 
 void ScxJsonWriter::OnQueuesEnd(ScxQueueKind kind, WalkEnd end) {
   if (kind == ScxQueueKind::kGlobal) {
-    LacksRest("scx.dsqs: the global ones", end, static_cast<int>(global_queues_.size()));
+    LacksRest("scx.dsqs", end, static_cast<int>(global_queues_.size()));
   } else {
     LacksRest("scx.dsqs", end, scx_.limits().queues);
   }
@@ -294,11 +313,11 @@ void ScxJsonWriter::OnTask(const ScxTaskInfo& task) {
 
 void ScxJsonWriter::OnTasksEnd(WalkEnd end) {
   LacksRest("scx.tasks", end, scx_.limits().tasks);
-  AddMissing(scx_.schedulers().missing());
-  AddMissing(scx_.exits().missing());
-  AddMissing(scx_.runqueues().missing());
-  AddMissing(scx_.queues().missing());
-  AddMissing(scx_.tasks().missing());
+  AddMissing("scx.root", scx_.schedulers().missing());
+  AddMissing("scx.exit", scx_.exits().missing());
+  AddMissing("scx.cpus[]", scx_.runqueues().missing());
+  AddMissing("scx.dsqs[]", scx_.queues().missing());
+  AddMissing("scx.tasks[]", scx_.tasks().missing());
 }
 
 std::string ScxJsonWriter::TakeJson() {
@@ -321,13 +340,7 @@ std::string ScxJsonWriter::TakeJson() {
     bypass.Raw("cpus", Array(bypassing_cpus_));
     bypass.Close();
     object.Raw("cpus", Array(cpus_));
-    std::stable_sort(user_queues_.begin(), user_queues_.end(),
-                     [](const auto& a, const auto& b) { return a.first < b.first; });
-    std::string queues;
-    for (const auto* some : {&global_queues_, &user_queues_}) {
-      for (const auto& queue : *some) NextItem(queues) += queue.second;
-    }
-    object.Raw("dsqs", Array(queues));
+    object.Raw("dsqs", QueuesJson());
     object.Raw("tasks", Array(tasks_));
   }
   object.Close();

@@ -60,8 +60,10 @@ class ScxJsonWriter : public ScxVisitor {
     degraded_.push_back({std::move(what), std::move(why)});
   }
   void LacksRest(std::string what, WalkEnd end, int limit);
+  std::string QueuesJson();
   void AppendQueueId(uint64_t id, std::string& out) const;
-  void AddMissing(const std::vector<std::string>& missing);
+  // `where`: the member of the report whose members they would have been.
+  void AddMissing(std::string_view where, const std::vector<std::string>& missing);
 
   const ScxKernel& scx_;
   const ScxSymbolizer& symbolize_;
@@ -76,10 +78,12 @@ class ScxJsonWriter : public ScxVisitor {
     int owner = -1;
     ScxQueueInfo info;
     std::string tasks;
+    std::string lacks;  // why its tasks are not all there
+    uint64_t order() const { return kind == ScxQueueKind::kGlobal ? owner : info.id.value_or(0); }
   };
   std::string QueueJson(const Queue& queue) const;
   Queue queue_;  // at hand
-  std::vector<std::pair<uint64_t, std::string>> global_queues_, user_queues_;  // by id
+  std::vector<Queue> global_queues_, user_queues_;
 };
 
 }  // namespace watchsnap

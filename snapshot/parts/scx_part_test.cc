@@ -151,7 +151,7 @@ TEST(ScxPart, AMemberThatTheKernelLacksDegradesItAlone) {
   const Rendered scx = Capture(image);
   EXPECT_THAT(scx.json, HasSubstr(R"({"cpu":0,"nr_running":0,"scx_nr_running":0,"cpu_released":)"));
   EXPECT_THAT(scx.degraded,
-              Contains(AllOf(Field(&Degraded::what, "scx"),
+              Contains(AllOf(Field(&Degraded::what, "scx.cpus[].flags"),
                              Field(&Degraded::why, HasSubstr("struct scx_rq has no flags")))));
 }
 
@@ -163,8 +163,15 @@ TEST(ScxPart, CutsAndCirclesAreSaid) {
   image.Queue(image.LocalDsq(0), {a});
   const uint64_t node = a + ScxImage::kTaskScx + ScxImage::kEntityNode;
   image.memory.Put<uint64_t>(node, node);
+  // The first of the scheduler's own, behind the global one, wherever in the table.
+  image.AddUserDsq(9, 1);
+  image.AddUserDsq(8, 2);
+  const uint64_t torn = image.AddUserDsq(7, 3);
+  image.memory.Put<uint64_t>(torn + ScxImage::kDsqList, 0);
   EXPECT_THAT(Capture(image, {.tasks = 1}).degraded,
-              AllOf(Contains(AllOf(Field(&Degraded::what, "scx.cpus[0].local_dsq.tasks"),
+              AllOf(Contains(AllOf(Field(&Degraded::what, "scx.dsqs[1].tasks"),
+                                   Field(&Degraded::why, HasSubstr("not in the evidence")))),
+                    Contains(AllOf(Field(&Degraded::what, "scx.cpus[0].local_dsq.tasks"),
                                    Field(&Degraded::why, HasSubstr("circle")))),
                     Contains(AllOf(Field(&Degraded::what, "scx.tasks"),
                                    Field(&Degraded::why, HasSubstr("more than 1;"))))));
