@@ -55,6 +55,8 @@ struct VmSessionConfig {
   // Armed before the guest gets its go; a refusal ends the run with that status.
   std::vector<std::string> watches;
   WatchOptions watch_options;
+  // Kernel variables that every capture takes along; an unknown one ends the run like a refused watch.
+  std::vector<std::string> variables;
   absl::Duration boot_timeout = absl::Seconds(60);  // to HELLO
   absl::Duration duration = absl::InfiniteDuration();  // from the go
   // Whether the guest is expected to end by itself before `duration`: then passing it is a hang, of which

@@ -30,25 +30,16 @@ std::optional<TypeId> FindBtfVariable(const TypeGraph& types, std::string_view n
   return found;
 }
 
-}  // namespace
+struct Place {
+  uint64_t link_address = 0;
+  uint64_t bytes = 0;
+  bool per_cpu = false;
+};
 
-KernelVariables::KernelVariables(Sources sources) : sources_(std::move(sources)) {
-  // Until 6.14 the section was linked at 0 and its symbols were offsets, which KASLR does not move.
-  const ElfSection* section = sources_.symbols->elf().FindSection(kPerCpuSection);
-  per_cpu_moves_ = section != nullptr && section->address != 0;
-}
-
-absl::StatusOr<KernelVariable> KernelVariables::Locate(std::string_view name,
-                                                       uint64_t& link_address) const {
-  const KernelSymbols& symbols = *sources_.symbols;
+absl::StatusOr<Place> Locate(const KernelSymbols& symbols, std::string_view name) {
   const absl::StatusOr<DataSymbol> watchable = symbols.ResolveData(name);
-  KernelVariable variable;
-  variable.name = std::string(name);
   if (watchable.ok()) {
-    link_address = watchable->address;
-    variable.address = link_address + sources_.slide;
-    variable.bytes = watchable->size;
-    return variable;
+    return Place{.link_address = watchable->address, .bytes = watchable->size};
   }
   // What cannot be watched may still be read, if it is one place of the kernel's data.
   std::vector<SymbolEntry> entries = symbols.Lookup(name);
@@ -66,14 +57,22 @@ absl::StatusOr<KernelVariable> KernelVariables::Locate(std::string_view name,
       (entry.section_flags & SHF_ALLOC) == 0 || absl::StartsWith(entry.section, ".init")) {
     return watchable.status();
   }
-  variable.per_cpu = absl::StartsWith(entry.section, kPerCpuSection);
+  const bool per_cpu = absl::StartsWith(entry.section, kPerCpuSection);
   // Labels are code more often than data.
-  if (entry.type == STT_NOTYPE && !variable.per_cpu) return watchable.status();
-  link_address = entry.address;
-  variable.address =
-      link_address + (variable.per_cpu && !per_cpu_moves_ ? 0 : sources_.slide);
-  variable.bytes = entry.size;
-  return variable;
+  if (entry.type == STT_NOTYPE && !per_cpu) return watchable.status();
+  return Place{.link_address = entry.address, .bytes = entry.size, .per_cpu = per_cpu};
+}
+
+}  // namespace
+
+absl::Status CheckKernelVariable(const KernelSymbols& symbols, std::string_view name) {
+  return Locate(symbols, name).status();
+}
+
+KernelVariables::KernelVariables(Sources sources) : sources_(std::move(sources)) {
+  // Until 6.14 the section was linked at 0 and its symbols were offsets, which KASLR does not move.
+  const ElfSection* section = sources_.symbols->elf().FindSection(kPerCpuSection);
+  per_cpu_moves_ = section != nullptr && section->address != 0;
 }
 
 void KernelVariables::AddType(uint64_t link_address, KernelVariable& variable) const {
@@ -144,13 +143,18 @@ void KernelVariables::AddPointee(KernelVariable& variable) const {
 
 absl::StatusOr<const KernelVariable*> KernelVariables::Find(std::string_view name) {
   if (const auto known = found_.find(name); known != found_.end()) return known->second.get();
-  uint64_t link_address = 0;
-  absl::StatusOr<KernelVariable> variable = Locate(name, link_address);
-  if (!variable.ok()) return variable.status();
-  AddType(link_address, *variable);
-  AddPointee(*variable);
-  if (variable->bytes == 0) variable->bytes = kWord;
-  auto kept = std::make_unique<const KernelVariable>(*std::move(variable));
+  const absl::StatusOr<Place> place = Locate(*sources_.symbols, name);
+  if (!place.ok()) return place.status();
+  KernelVariable variable;
+  variable.name = std::string(name);
+  variable.address =
+      place->link_address + (place->per_cpu && !per_cpu_moves_ ? 0 : sources_.slide);
+  variable.bytes = place->bytes;
+  variable.per_cpu = place->per_cpu;
+  AddType(place->link_address, variable);
+  AddPointee(variable);
+  if (variable.bytes == 0) variable.bytes = kWord;
+  auto kept = std::make_unique<const KernelVariable>(std::move(variable));
   return found_.emplace(std::string(name), std::move(kept)).first->second.get();
 }
 

@@ -21,6 +21,7 @@
 #include <string>
 #include <string_view>
 
+#include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "debug/symbols/kernel_symbols.h"
 #include "debug/types/dwarf_types.h"
@@ -46,6 +47,9 @@ struct KernelVariable {
   std::optional<Pointee> pointee;
 };
 
+// Whether `name` is a variable of that kernel; the error is the one that Find would give. Cheap.
+absl::Status CheckKernelVariable(const KernelSymbols& symbols, std::string_view name);
+
 class KernelVariables {
  public:
   struct Sources {
@@ -60,7 +64,6 @@ class KernelVariables {
   absl::StatusOr<const KernelVariable*> Find(std::string_view name);
 
  private:
-  absl::StatusOr<KernelVariable> Locate(std::string_view name, uint64_t& link_address) const;
   void AddType(uint64_t link_address, KernelVariable& variable) const;
   void AddPointee(KernelVariable& variable) const;
 

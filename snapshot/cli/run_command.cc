@@ -15,6 +15,7 @@
 #include "absl/strings/str_split.h"
 #include "absl/time/clock.h"
 #include "debug/hw_watch/self_test.h"
+#include "debug/kernel/kernel_variables.h"
 #include "debug/symbols/kernel_symbols.h"
 #include "snapshot/cli/capture_table.h"
 #include "snapshot/cli/command_line.h"
@@ -42,6 +43,7 @@ CommandLine RunCommandLine() {
        {"memory-mb", "N", "guest memory (512)"},
        {"append", "STRING", "further kernel command line"},
        {"watch", "SYM[,SYM…]", "symbols to watch, at most 3; may be repeated"},
+       {"var", "NAME[,NAME…]", "kernel variables that every capture takes along; may be repeated"},
        {"max-captures", "N", "captures a watch may make; further hits are counted (1000)"},
        {"max-frozen-permille", "N", "thousandths of a second a watch may freeze the guest (100)"},
        {"duration", "SECONDS", "wall time from the moment the watches are armed; default: until the "
@@ -104,6 +106,11 @@ absl::StatusOr<VmSessionConfig> Configure(const CommandLine& line) {
       config.watches.emplace_back(symbol);
     }
   }
+  for (const std::string& list : line.All("var")) {
+    for (std::string_view name : absl::StrSplit(list, ',', absl::SkipEmpty())) {
+      config.variables.emplace_back(name);
+    }
+  }
   const auto number = [&line](std::string_view name, int64_t otherwise, int64_t least, int64_t most,
                               auto& out) {
     absl::StatusOr<int64_t> value = line.GetInt(name, otherwise, least, most);
@@ -141,12 +148,16 @@ absl::StatusOr<VmSessionConfig> Configure(const CommandLine& line) {
 
 // A typo is told at once, wherever the run would take place.
 int CheckSymbols(const VmSessionConfig& config) {
-  if (config.watches.empty()) return kExitOk;
+  if (config.watches.empty() && config.variables.empty()) return kExitOk;
   absl::StatusOr<std::shared_ptr<const KernelSymbols>> symbols =
       KernelSymbols::Open(config.vmlinux_path);
   if (!symbols.ok()) return Complain(symbols.status().message(), kExitWatchRefused);
   for (const std::string& symbol : config.watches) {
     const absl::Status status = (*symbols)->ResolveData(symbol).status();
+    if (!status.ok()) return Complain(status.message(), kExitWatchRefused);
+  }
+  for (const std::string& name : config.variables) {
+    const absl::Status status = CheckKernelVariable(**symbols, name);
     if (!status.ok()) return Complain(status.message(), kExitWatchRefused);
   }
   return kExitOk;

@@ -12,13 +12,17 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/time/clock.h"
+#include "debug/kernel/kernel_variables.h"
 #include "debug/registry.h"
 #include "snapshot/report/json_text.h"
+#include "snapshot/session/kernel_parts.h"
 #include "snapshot/session/session_failure.h"
 #include "vmm/x86_64/host_counter.h"
 
 namespace watchsnap {
 namespace {
+
+constexpr size_t kMaxVariables = 64;  // of one request
 
 constexpr uint32_t kMsrTsc = 0x10;  // IA32_TIME_STAMP_COUNTER, SDM vol. 4
 constexpr int kEvidenceBuffers = 512;
@@ -59,6 +63,10 @@ absl::Status Session::Init() {
   // A typo is told before anything boots.
   for (const std::string& name : config_.watches) {
     absl::Status status = symbols_->ResolveData(name).status();
+    if (!status.ok()) return Refused(std::move(status));
+  }
+  for (const std::string& name : config_.variables) {
+    absl::Status status = CheckKernelVariable(*symbols_, name);
     if (!status.ok()) return Refused(std::move(status));
   }
   bridge_ = std::make_shared<SnapshotBridge>(
@@ -147,25 +155,33 @@ ControlHandlers Session::MakeHandlers() {
       if (options.max_frozen_permille.has_value()) {
         next_options_.max_frozen_permille = *options.max_frozen_permille;
       }
+      next_options_.variables.insert(next_options_.variables.end(), options.variables.begin(),
+                                     options.variables.end());
       absl::Status status = bridge_->RegisterWatch(symbol);
       Progress(status.ok() ? absl::StrCat("watch armed: ", symbol)
                            : absl::StrCat("watch refused: ", status.message()));
       shared->Reply(status);
     });
   };
-  const auto capture = [this](TriggerKind kind, std::string tag, Responder responder) {
+  const auto capture = [this](TriggerKind kind, std::string tag,
+                              std::vector<std::string> variables, Responder responder) {
     auto shared = std::make_shared<Responder>(std::move(responder));
-    events_.Post([this, kind, tag = std::move(tag), shared] {
-      absl::Status status = reports_->Open(tag);
+    events_.Post([this, kind, tag = std::move(tag), variables = std::move(variables), shared] {
+      absl::Status status = TakeVariables(variables, [&](VariablesPart& part) {
+        return part.TakeForTag(tag, variables);
+      });
+      if (status.ok()) status = reports_->Open(tag);
       if (status.ok()) status = coordinator_->Capture(kind, tag);
       shared->Reply(status);
     });
   };
-  handlers.on_capture = [capture](std::string tag, Responder responder) {
-    capture(TriggerKind::kSnapshot, std::move(tag), std::move(responder));
+  handlers.on_capture = [capture](std::string tag, std::vector<std::string> variables,
+                                  Responder responder) {
+    capture(TriggerKind::kSnapshot, std::move(tag), std::move(variables), std::move(responder));
   };
-  handlers.on_periodic_capture = [capture](std::string tag, Responder responder) {
-    capture(TriggerKind::kPeriodic, std::move(tag), std::move(responder));
+  handlers.on_periodic_capture = [capture](std::string tag, std::vector<std::string> variables,
+                                           Responder responder) {
+    capture(TriggerKind::kPeriodic, std::move(tag), std::move(variables), std::move(responder));
   };
   handlers.on_result = [this](const ScenarioResult& result) {
     absl::MutexLock lock(&mutex_);
@@ -208,13 +224,20 @@ absl::StatusOr<HelloReply> Session::OnHello(const Hello& hello) {
 }
 
 absl::Status Session::IdentifyKernel(const Hello& hello) {
+  {
+    // A second HELLO changes nothing: captures are read with what was found at the first.
+    absl::MutexLock lock(&mutex_);
+    if (kernel_ != nullptr) return absl::OkStatus();
+  }
   absl::StatusOr<std::unique_ptr<KernelView>> kernel = KernelView::Create(symbols_, *machine_);
   if (!kernel.ok()) return kernel.status();
   absl::StatusOr<GuestClock> clock = MeasureClock(hello);
   if (!clock.ok()) return clock.status();
   renderer_->SetGuest(kernel->get(), *clock);
   if ((*kernel)->stacks_status().ok()) coordinator_->SetStackSource(kernel->get());
+  KernelParts parts = MakeKernelParts(symbols_, **kernel, config_.vcpus);
   parts_.memory = kernel->get();
+  parts_.parts = std::move(parts.parts);
   coordinator_->SetParts(&parts_);
   Progress(absl::StrFormat("guest is up after %.1f s; KASLR slide %#x (by %s), build ID %s",
                            absl::ToDoubleSeconds(absl::Now() - machine_->start_time()),
@@ -222,7 +245,26 @@ absl::Status Session::IdentifyKernel(const Hello& hello) {
                            absl::BytesToHexString(symbols_->build_id())));
   absl::MutexLock lock(&mutex_);
   kernel_ = *std::move(kernel);
+  variables_ = parts.variables;
   return absl::OkStatus();
+}
+
+absl::Status Session::TakeVariables(absl::Span<const std::string> names,
+                                    absl::FunctionRef<absl::Status(VariablesPart&)> take) {
+  if (names.empty()) return absl::OkStatus();
+  // Each may cost a search through the kernel's debug information.
+  if (names.size() > kMaxVariables) {
+    return absl::InvalidArgumentError(absl::StrCat("at most ", kMaxVariables,
+                                                   " variables can be named at once, not ",
+                                                   names.size()));
+  }
+  VariablesPart* part = nullptr;
+  {
+    absl::MutexLock lock(&mutex_);
+    if (!kernel_status_.ok()) return kernel_status_;
+    part = variables_;
+  }
+  return take(*part);
 }
 
 absl::StatusOr<GuestClock> Session::MeasureClock(const Hello& hello) {
@@ -284,6 +326,13 @@ void Session::ArmExitKindTrigger() {
 absl::Status Session::OnReady() {
   ArmExitKindTrigger();
   next_options_ = config_.watch_options;
+  absl::Status variables = TakeVariables(
+      config_.variables, [this](VariablesPart& part) { return part.TakeAlways(config_.variables); });
+  if (!variables.ok()) {
+    refused_ = variables;
+    ended_ = true;
+    return variables;
+  }
   for (const std::string& symbol : config_.watches) {
     absl::Status status = bridge_->RegisterWatch(symbol);
     if (!status.ok()) {
@@ -320,10 +369,16 @@ absl::Status Session::ArmSymbol(std::string_view name) {
                          .symbol_bytes = symbol->size},
                         next_options_);
   if (!index.ok()) return index.status();
-  absl::StatusOr<WatchId> watch = device_->Arm(spec);
-  if (!watch.ok()) {
+  std::vector<std::string> variables = {spec.tag};
+  variables.insert(variables.end(), next_options_.variables.begin(),
+                   next_options_.variables.end());
+  status = TakeVariables(variables, [&](VariablesPart& part) {
+    return part.TakeForWatch(*index, variables);
+  });
+  if (status.ok()) status = device_->Arm(spec).status();
+  if (!status.ok()) {
     coordinator_->Remove(*index);
-    return watch.status();
+    return status;
   }
   absl::MutexLock lock(&mutex_);
   watch_index_[spec.tag] = *index;

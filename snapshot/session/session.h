@@ -13,9 +13,11 @@
 #include <thread>
 
 #include "absl/base/thread_annotations.h"
+#include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/synchronization/mutex.h"
+#include "absl/types/span.h"
 #include "debug/debug_device.h"
 #include "debug/debug_dispatcher.h"
 #include "debug/machine_debug_target.h"
@@ -28,6 +30,7 @@
 #include "snapshot/capture/kernel_view.h"
 #include "snapshot/capture/renderer.h"
 #include "snapshot/evidence/evidence_parts.h"
+#include "snapshot/parts/variables_part.h"
 #include "snapshot/scx/exit_kind_trigger.h"
 #include "snapshot/scx/failure_dump.h"
 #include "snapshot/session/event_queue.h"
@@ -61,6 +64,9 @@ class Session {
   void ArmExitKindTrigger();
   // Arms `symbol`; the bridge has checked the cap.
   absl::Status ArmSymbol(std::string_view symbol);
+  // Refuses where the kernel is not known yet, or too many are named.
+  absl::Status TakeVariables(absl::Span<const std::string> names,
+                             absl::FunctionRef<absl::Status(VariablesPart&)> take);
   absl::Status IdentifyKernel(const Hello& hello);
   absl::StatusOr<GuestClock> MeasureClock(const Hello& hello);
 
@@ -94,6 +100,7 @@ class Session {
   int exit_kind_watch_ = -1;  // in the coordinator's table; set before the trigger is armed
   std::unique_ptr<FailureDumps> failure_dumps_;
   std::string exit_kind_state_ = "not armed: the guest did not come up";
+  VariablesPart* variables_ ABSL_GUARDED_BY(mutex_) = nullptr;  // one of `parts_`
   absl::Status kernel_status_ ABSL_GUARDED_BY(mutex_) =
       absl::FailedPreconditionError("the guest has not said HELLO yet");
   bool hello_ ABSL_GUARDED_BY(mutex_) = false;

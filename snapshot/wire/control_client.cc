@@ -95,8 +95,12 @@ absl::Status ControlClient::Ready(absl::Duration timeout) {
   return absl::InternalError("the host answered READY with another message");
 }
 
-absl::Status ControlClient::RequestCapture(std::string_view tag, absl::Duration timeout) {
-  return AskForStatus(SnapshotRequest{SnapshotRequestKind::kCapture, std::string(tag), {}},
+absl::Status ControlClient::RequestCapture(std::string_view tag,
+                                           const std::vector<std::string>& variables,
+                                           absl::Duration timeout) {
+  return AskForStatus(SnapshotRequest{SnapshotRequestKind::kCapture,
+                                      std::string(tag),
+                                      {.variables = variables}},
                       "the capture", timeout);
 }
 

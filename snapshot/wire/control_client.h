@@ -48,7 +48,9 @@ class ControlClient : private FrameSink {
   absl::StatusOr<HelloReply> SayHello(const Hello& hello, absl::Duration timeout);
   // Tells the host that set-up is done, and waits for its go.
   absl::Status Ready(absl::Duration timeout);
-  absl::Status RequestCapture(std::string_view tag, absl::Duration timeout);
+  // `variables` of the kernel go along.
+  absl::Status RequestCapture(std::string_view tag, const std::vector<std::string>& variables,
+                              absl::Duration timeout);
   absl::Status RequestPeriodicCapture(std::string_view tag, absl::Duration timeout);
   absl::Status RequestWatch(std::string_view symbol, const WatchRequestOptions& options,
                             absl::Duration timeout);

@@ -67,7 +67,9 @@ ControlHandlers Accepting() {
   handlers.on_hello = [](const Hello& hello) {
     return HelloReply{1500, {{"scenario", hello.scenario}}};
   };
-  handlers.on_capture = [](std::string, Responder responder) { responder.Reply(absl::OkStatus()); };
+  handlers.on_capture = [](std::string, std::vector<std::string>, Responder responder) {
+    responder.Reply(absl::OkStatus());
+  };
   handlers.on_watch = [](std::string symbol, const WatchRequestOptions&, Responder responder) {
     responder.Reply(symbol.starts_with("typo")
                         ? absl::NotFoundError("symbol '" + symbol + "' not found in vmlinux symtab")
@@ -94,7 +96,7 @@ TEST(ControlClientTest, AWholeConversation) {
   EXPECT_EQ(options->hold_ms, 1500u);
   EXPECT_EQ(options->parameters.at("scenario"), "Watches");
   EXPECT_TRUE(client.Ready(kLong).ok());
-  EXPECT_TRUE(client.RequestCapture("mid", kLong).ok());
+  EXPECT_TRUE(client.RequestCapture("mid", {}, kLong).ok());
   EXPECT_TRUE(client.RequestWatch("jiffies_64", {}, kLong).ok());
   EXPECT_EQ(client.RequestWatch("typo", {}, kLong),
             absl::NotFoundError("symbol 'typo' not found in vmlinux symtab"));
@@ -147,18 +149,18 @@ TEST(ControlClientTest, AnAnswerThatNeverComesEndsInTheDeadline) {
   // The late answer is not taken for the next request's.
   is_held.WaitForNotification();
   held.Reply(absl::InternalError("late"));
-  EXPECT_TRUE(client.RequestCapture("mid", kLong).ok());
+  EXPECT_TRUE(client.RequestCapture("mid", {}, kLong).ok());
 }
 
 TEST(ControlClientTest, AHostThatGoesAwayEndsTheWait) {
   ControlHandlers handlers = Accepting();
   Host* gone = nullptr;
-  handlers.on_capture = [&](std::string, Responder) { gone->HangUp(); };
+  handlers.on_capture = [&](std::string, std::vector<std::string>, Responder) { gone->HangUp(); };
   Host host(std::move(handlers));
   gone = &host;
   ControlClient client(host.guest_fd);
   const absl::Time before = absl::Now();
-  const absl::Status status = client.RequestCapture("mid", kLong);
+  const absl::Status status = client.RequestCapture("mid", {}, kLong);
   EXPECT_EQ(status.code(), absl::StatusCode::kUnavailable) << status;
   EXPECT_LT(absl::Now() - before, kLong / 2);
 }
@@ -166,7 +168,7 @@ TEST(ControlClientTest, AHostThatGoesAwayEndsTheWait) {
 TEST(ControlClientTest, ATagThatNoFrameCanCarryIsRefusedHere) {
   Host host(Accepting());
   ControlClient client(host.guest_fd);
-  EXPECT_EQ(client.RequestCapture(std::string(70'000, 't'), kLong).code(),
+  EXPECT_EQ(client.RequestCapture(std::string(70'000, 't'), {}, kLong).code(),
             absl::StatusCode::kResourceExhausted);
   EXPECT_EQ(host.server->counters().frames, 0u);
 }

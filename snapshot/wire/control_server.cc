@@ -147,7 +147,8 @@ void ControlServer::OnRequest(uint32_t sequence, SnapshotRequest request) {
   if (watch) {
     handlers_.on_watch(std::move(request.subject), request.options, *std::move(responder));
   } else {
-    on_capture(std::move(request.subject), *std::move(responder));
+    on_capture(std::move(request.subject), std::move(request.options.variables),
+               *std::move(responder));
   }
 }
 

@@ -29,6 +29,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -87,8 +88,11 @@ class Responder {
 // name.
 struct ControlHandlers {
   std::function<absl::StatusOr<HelloReply>(const Hello&)> on_hello;
-  std::function<void(std::string tag, Responder)> on_capture;
-  std::function<void(std::string tag, Responder)> on_periodic_capture;
+  // `variables` of the kernel go along.
+  using CaptureHandler =
+      std::function<void(std::string tag, std::vector<std::string> variables, Responder)>;
+  CaptureHandler on_capture;
+  CaptureHandler on_periodic_capture;
   std::function<void(std::string symbol, const WatchRequestOptions&, Responder)> on_watch;
   std::function<absl::Status(const ScenarioResult&)> on_result;
   std::function<void(std::string_view text)> on_log;  // absent: ignored

@@ -62,7 +62,7 @@ class ControlServerTest : public ::testing::Test {
               return HelloReply{1000, {}};
             },
         .on_capture =
-            [this](std::string tag, Responder responder) {
+            [this](std::string tag, std::vector<std::string>, Responder responder) {
               tags.push_back(std::move(tag));
               responder.Reply(absl::OkStatus());
             },

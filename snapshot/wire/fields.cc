@@ -117,6 +117,7 @@ std::string FieldName(uint16_t tag) {
     case FieldTag::kLatencyMaxNs: return "latency_max_ns";
     case FieldTag::kMigrations: return "migrations";
     case FieldTag::kLongestGapNs: return "longest_gap_ns";
+    case FieldTag::kVariable: return "variable";
   }
   return absl::StrCat("field ", tag);
 }

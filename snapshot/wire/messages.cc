@@ -78,6 +78,7 @@ struct Encoder {
     if (m.options.max_frozen_permille) {
       out.U32(FieldTag::kMaxFrozenPermille, *m.options.max_frozen_permille);
     }
+    for (const std::string& name : m.options.variables) out.Bytes(FieldTag::kVariable, name);
     return MessageType::kSnapshotRequest;
   }
   MessageType operator()(const SnapshotReply& m) const {
@@ -112,7 +113,7 @@ struct Fields {
   std::optional<bool> ok, passed;
   std::optional<std::string> scenario, subject, reason, exit_reason, text;
   std::map<std::string, std::string> parameters;
-  std::vector<std::string> details;
+  std::vector<std::string> details, variables;
   std::vector<WorkerReport> workers;
 };
 
@@ -172,6 +173,13 @@ absl::Status ReadField(const FieldReader& reader, Fields& to, std::optional<std:
             absl::StrCat("more than ", kMaxRepeatedFields, " details"));
       }
       to.details.emplace_back(reader.Bytes());
+      return absl::OkStatus();
+    case FieldTag::kVariable:
+      if (to.variables.size() == kMaxRepeatedFields) {
+        return absl::InvalidArgumentError(
+            absl::StrCat("more than ", kMaxRepeatedFields, " variables"));
+      }
+      to.variables.emplace_back(reader.Bytes());
       return absl::OkStatus();
     case FieldTag::kWorker: {
       if (to.workers.size() == kMaxRepeatedFields) {
@@ -235,7 +243,9 @@ absl::StatusOr<Message> ToSnapshotRequest(Fields& f) {
                                           ? "a watch needs a symbol, it is empty"
                                           : "a capture needs a tag, it is empty");
   }
-  return SnapshotRequest{kind, *std::move(f.subject), {f.max_captures, f.max_frozen_permille}};
+  return SnapshotRequest{kind,
+                         *std::move(f.subject),
+                         {f.max_captures, f.max_frozen_permille, std::move(f.variables)}};
 }
 
 absl::StatusOr<Message> ToSnapshotReply(Fields& f) {

@@ -56,12 +56,13 @@ enum class SnapshotRequestKind : uint8_t { kCapture = 1, kWatch = 2, kPeriodicCa
 struct WatchRequestOptions {
   std::optional<uint64_t> max_captures;
   std::optional<uint32_t> max_frozen_permille;
+  std::vector<std::string> variables = {};  // of the kernel, that captures take along
 };
 
 struct SnapshotRequest {
   SnapshotRequestKind kind = SnapshotRequestKind::kCapture;
   std::string subject;  // the tag of a capture, the symbol of a watch
-  WatchRequestOptions options;
+  WatchRequestOptions options;  // of a capture only `variables`
 };
 
 struct SnapshotReply {

@@ -97,6 +97,14 @@ TEST(MessagesTest, RequestsOfAnyLengthAreKeptByteForByte) {
       absl::StatusCode::kResourceExhausted);
 }
 
+TEST(MessagesTest, VariablesAreKeptInOrder) {
+  const std::vector<std::string> variables = {"jiffies_64", "", std::string("a\0b", 3)};
+  for (const auto kind : {SnapshotRequestKind::kWatch, SnapshotRequestKind::kCapture}) {
+    EXPECT_EQ(RoundTrip(SnapshotRequest{kind, "x", {.variables = variables}}).options.variables,
+              variables);
+  }
+}
+
 TEST(MessagesTest, AbsentOptionsStayAbsent) {
   const auto request = RoundTrip(SnapshotRequest{SnapshotRequestKind::kCapture, "tag", {}});
   EXPECT_FALSE(request.options.max_captures.has_value());

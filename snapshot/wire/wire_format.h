@@ -116,6 +116,7 @@ enum class FieldTag : uint16_t {
   kLatencyMaxNs = 26,       // u64
   kMigrations = 27,         // u64
   kLongestGapNs = 28,       // u64
+  kVariable = 29,           // bytes, repeated: a kernel variable that captures take along
 };
 
 struct FrameHeader {

@@ -46,7 +46,9 @@ void FuzzOne(const uint8_t* data, size_t size) {
 
   Answers answers;
   ControlHandlers handlers;
-  handlers.on_capture = [](std::string, Responder responder) { responder.Reply(absl::OkStatus()); };
+  handlers.on_capture = [](std::string, std::vector<std::string>, Responder responder) {
+    responder.Reply(absl::OkStatus());
+  };
   handlers.on_watch = [](std::string symbol, const WatchRequestOptions&, Responder responder) {
     responder.Reply(absl::NotFoundError(symbol));
   };

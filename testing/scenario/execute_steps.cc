@@ -70,7 +70,7 @@ class OpRunner {
   absl::Status operator()(const Op::WatchSnapshotOp& op) {
     return backend_.Watch(op.symbol, op.options);
   }
-  absl::Status operator()(const Op::SnapshotOp& op) { return backend_.Capture(op.tag); }
+  absl::Status operator()(const Op::SnapshotOp& op) { return backend_.Capture(op.tag, op.variables); }
   absl::Status operator()(const Op::RunCommandOp& op) {
     return backend_.RunCommand(op.argv, op.timeout);
   }

@@ -280,12 +280,13 @@ TEST_F(ExecuteStepsTest, OverAChannelOpsBecomeRequests) {
   std::vector<WatchRequestOptions> options;
   FakeHost host(
       {.on_capture =
-           [&](std::string tag, Responder responder) {
+           [&](std::string tag, std::vector<std::string> variables, Responder responder) {
              asked.push_back("capture " + tag);
+             for (const std::string& name : variables) asked.push_back("with " + name);
              responder.Reply(absl::OkStatus());
            },
        .on_periodic_capture =
-           [&](std::string tag, Responder responder) {
+           [&](std::string tag, std::vector<std::string>, Responder responder) {
              asked.push_back("periodic " + tag);
              responder.Reply(absl::OkStatus());
            },

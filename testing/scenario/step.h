@@ -124,6 +124,7 @@ class Op {
   };
   struct SnapshotOp {
     std::string tag;
+    std::vector<std::string> variables;
   };
   struct RunCommandOp {
     std::vector<std::string> argv;
@@ -157,12 +158,19 @@ class Op {
                    StartSchedulerOp, StopSchedulerOp, MoveTasksOp, SetAffinityOp, SetWeightOp>;
 
   // Captures each time the kernel writes to `symbol`: the name byte for byte as `nm vmlinux` prints
-  // it.
-  static Op WatchSnapshot(std::string symbol, std::optional<WatchOptions> options = std::nullopt) {
-    return Op(WatchSnapshotOp{std::move(symbol), options});
+  // it. Its captures take the variable along whole, and those that the options name:
+  //   Op::WatchSnapshot("total_forks", {.variables = {"nr_threads", "runqueues"}})
+  static Op WatchSnapshot(std::string symbol) {
+    return Op(WatchSnapshotOp{std::move(symbol), std::nullopt});
   }
-  // One capture now, under `tag`.
-  static Op Snapshot(std::string tag) { return Op(SnapshotOp{std::move(tag)}); }
+  static Op WatchSnapshot(std::string symbol, WatchOptions options) {
+    return Op(WatchSnapshotOp{std::move(symbol), std::move(options)});
+  }
+  // One capture now, under `tag`, with these variables of the kernel (and those that earlier
+  // captures of the tag named).
+  static Op Snapshot(std::string tag, std::vector<std::string> variables = {}) {
+    return Op(SnapshotOp{std::move(tag), std::move(variables)});
+  }
   // A program of the guest. A status other than 0, or not ending in time, fails the op.
   static Op Run(std::vector<std::string> argv, absl::Duration timeout = absl::Seconds(30)) {
     return Op(RunCommandOp{std::move(argv), timeout});

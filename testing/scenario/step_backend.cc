@@ -25,7 +25,9 @@ class BridgeBackend : public StepBackend {
   absl::Status Watch(const std::string& symbol, const std::optional<WatchOptions>&) override {
     return bridge_.RegisterWatch(symbol);
   }
-  absl::Status Capture(const std::string& tag) override { return bridge_.Capture(tag); }
+  absl::Status Capture(const std::string& tag, const std::vector<std::string>&) override {
+    return bridge_.Capture(tag);
+  }
   absl::Status CapturePeriodic(const std::string& tag) override { return bridge_.Capture(tag); }
   absl::Status RunCommand(const std::vector<std::string>& argv, absl::Duration) override {
     ctx_.RecordCommand(argv);
@@ -74,11 +76,13 @@ class ChannelBackend : public StepBackend {
     if (options.has_value()) {
       request.max_captures = options->max_captures;
       request.max_frozen_permille = options->max_frozen_permille;
+      request.variables = options->variables;
     }
     return channel_.RequestWatch(symbol, request, kRequestTimeout);
   }
-  absl::Status Capture(const std::string& tag) override {
-    return channel_.RequestCapture(tag, kRequestTimeout);
+  absl::Status Capture(const std::string& tag,
+                       const std::vector<std::string>& variables) override {
+    return channel_.RequestCapture(tag, variables, kRequestTimeout);
   }
   absl::Status CapturePeriodic(const std::string& tag) override {
     return channel_.RequestPeriodicCapture(tag, kRequestTimeout);

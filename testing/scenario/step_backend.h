@@ -36,7 +36,8 @@ class StepBackend {
   virtual ~StepBackend() = default;
   virtual absl::Status Watch(const std::string& symbol,
                              const std::optional<WatchOptions>& options) = 0;
-  virtual absl::Status Capture(const std::string& tag) = 0;
+  virtual absl::Status Capture(const std::string& tag,
+                               const std::vector<std::string>& variables) = 0;
   virtual absl::Status CapturePeriodic(const std::string& tag) = 0;
   virtual absl::Status RunCommand(const std::vector<std::string>& argv, absl::Duration timeout) = 0;
   virtual absl::Status StartScheduler(const std::string& name) = 0;
