@@ -39,6 +39,18 @@ class MemoryFake : public MemoryReader {
   void PutString(uint64_t kva, std::string_view text) { PutBytes(kva, text.data(), text.size()); }
   void Unmap(uint64_t kva) { regions_.erase(kva); }
 
+  // All bytes there are, as one row, for tests that damage them.
+  size_t size() const {
+    size_t total = 0;
+    for (const auto& [kva, bytes] : regions_) total += bytes.size();
+    return total;
+  }
+  uint8_t& Byte(size_t index) {
+    auto region = regions_.begin();
+    while (index >= region->second.size()) index -= (region++)->second.size();
+    return region->second[index];
+  }
+
   bool Read(uint64_t kva, absl::Span<uint8_t> out) override {
     ++reads;
     const uint8_t* from = Find(kva, out.size());

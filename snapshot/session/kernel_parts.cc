@@ -6,6 +6,7 @@
 #include "debug/kernel/kernel_variables.h"
 #include "debug/kernel/per_cpu.h"
 #include "debug/memory_reader.h"
+#include "snapshot/parts/bpf_maps_part.h"
 #include "snapshot/parts/current_task_part.h"
 
 namespace watchsnap {
@@ -76,6 +77,13 @@ KernelParts MakeKernelParts(std::shared_ptr<const KernelSymbols> symbols, const 
                                               per_cpu.ok() ? *per_cpu : PerCpu({}));
   made.variables = part.get();
   made.parts.push_back(std::move(part));
+
+  // Last: what there is little room for should be what there is most of.
+  using MapsPart = absl::StatusOr<std::unique_ptr<BpfMapsPart>>;
+  Add(made.parts, "maps",
+      !per_cpu.ok() ? MapsPart(per_cpu.status())
+      : !types.ok() ? MapsPart(types.status())
+                    : BpfMapsPart::Create(*symbols, kernel.slide(), *types, *per_cpu));
   return made;
 }
 
