@@ -1,13 +1,16 @@
 #include "snapshot/session/kernel_parts.h"
 
+#include <optional>
 #include <string>
 #include <utility>
 
+#include "absl/strings/str_cat.h"
 #include "debug/kernel/kernel_variables.h"
 #include "debug/kernel/per_cpu.h"
 #include "debug/memory_reader.h"
 #include "snapshot/parts/bpf_maps_part.h"
 #include "snapshot/parts/current_task_part.h"
+#include "snapshot/parts/scx_part.h"
 
 namespace watchsnap {
 namespace {
@@ -51,6 +54,13 @@ void Add(std::vector<std::unique_ptr<EvidencePart>>& parts, std::string what,
   }
 }
 
+// Of a return address: the call before it may be the last instruction of its function.
+std::string NameOf(const KernelView& kernel, uint64_t address) {
+  const std::optional<TextSymbol> symbol = kernel.Symbolize(address - 1);
+  if (!symbol.has_value()) return "";
+  return absl::StrCat(symbol->name, "+0x", absl::Hex(symbol->offset + 1));
+}
+
 }  // namespace
 
 KernelParts MakeKernelParts(std::shared_ptr<const KernelSymbols> symbols, const KernelView& kernel,
@@ -77,6 +87,19 @@ KernelParts MakeKernelParts(std::shared_ptr<const KernelSymbols> symbols, const 
                                               per_cpu.ok() ? *per_cpu : PerCpu({}));
   made.variables = part.get();
   made.parts.push_back(std::move(part));
+
+  using Scx = absl::StatusOr<std::unique_ptr<ScxPart>>;
+  Scx scx = !per_cpu.ok() ? Scx(per_cpu.status())
+            : !types.ok() ? Scx(types.status())
+                          : ScxPart::Create(*symbols, kernel.slide(), **types, *per_cpu,
+                                            [&kernel](uint64_t address) {
+                                              return NameOf(kernel, address);
+                                            });
+  if (per_cpu.ok() && types.ok() && absl::IsNotFound(scx.status())) {
+    made.scx = scx.status();
+  } else {
+    Add(made.parts, "scx", std::move(scx));
+  }
 
   // Last: what there is little room for should be what there is most of.
   using MapsPart = absl::StatusOr<std::unique_ptr<BpfMapsPart>>;

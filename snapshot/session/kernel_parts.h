@@ -1,5 +1,5 @@
 // What captures of a Linux guest take along, once the kernel is known: the tasks of the vCPUs, kernel
-// variables, BPF maps.
+// variables, the state of sched_ext, BPF maps.
 //
 // Threads: made on one, before the coordinator has them; the parts' own rules from then on.
 // Ownership: `kernel` outlives the parts. Errors: none; a part that this kernel does not allow is
@@ -10,6 +10,7 @@
 #include <memory>
 #include <vector>
 
+#include "absl/status/status.h"
 #include "debug/symbols/kernel_symbols.h"
 #include "snapshot/capture/kernel_view.h"
 #include "snapshot/evidence/evidence_part.h"
@@ -20,6 +21,8 @@ namespace watchsnap {
 struct KernelParts {
   std::vector<std::unique_ptr<EvidencePart>> parts;
   VariablesPart* variables = nullptr;  // one of them
+  // NotFound for a kernel without sched_ext: there is no part for it, and no report says so.
+  absl::Status scx;
 };
 
 KernelParts MakeKernelParts(std::shared_ptr<const KernelSymbols> symbols, const KernelView& kernel,

@@ -238,6 +238,7 @@ absl::Status Session::IdentifyKernel(const Hello& hello) {
   KernelParts parts = MakeKernelParts(symbols_, **kernel, config_.vcpus);
   parts_.memory = kernel->get();
   parts_.parts = std::move(parts.parts);
+  if (!parts.scx.ok()) Progress(parts.scx.message());
   coordinator_->SetParts(&parts_);
   Progress(absl::StrFormat("guest is up after %.1f s; KASLR slide %#x (by %s), build ID %s",
                            absl::ToDoubleSeconds(absl::Now() - machine_->start_time()),
