@@ -203,6 +203,8 @@ TEST(ScxWalk, TasksWithWhatSchedExtSaysOfThem) {
   EXPECT_EQ(task.task.state, 'R');
   EXPECT_EQ(task.task.cpu, 1u);
   EXPECT_EQ(task.weight, 100u);
+  EXPECT_EQ(task.task.pid, 10);
+  EXPECT_EQ(task.task.policy, 7u);
   EXPECT_EQ(task.slice, 20'000'000u);
   EXPECT_EQ(task.dsq_vtime, 7000u);
   EXPECT_EQ(task.sticky_cpu, -1);

@@ -4,9 +4,10 @@ namespace watchsnap {
 
 TaskListReader::TaskListReader(const TypeGraph& types, const ScxSymbols& symbols)
     : list_(symbols.tasks),
-      tasks_(types),
       flag_names_(types, "enum scx_ent_flags"),
       state_names_(types, "enum scx_task_state"),
+      run_(types, "struct task_struct"),
+      identity_(types, "struct task_struct"),
       entity_(types, "struct sched_ext_entity") {
   // The numbers behind the defaults: include/linux/sched/ext.h of 6.12.
   state_mask_ = flag_names_.ValueOf("SCX_TASK_STATE_MASK").value_or(0x300);
@@ -27,9 +28,47 @@ TaskListReader::TaskListReader(const TypeGraph& types, const ScxSymbols& symbols
   missing_ = entity_.missing();
   StructFields task(types, "struct task_struct");
   scx_ = task.Find("scx");
-  missing_.insert(missing_.end(), task.missing().begin(), task.missing().end());
+  comm_ = task.Find("comm");
+  policy_ = task.Find("policy");
+  cpu_ = run_.Add({"thread_info.cpu", "cpu"});
+  state_ = run_.Add({"__state"});
+  exit_state_ = identity_.Add({"exit_state"});
+  pid_ = identity_.Add({"pid"});
+  for (const std::vector<std::string>* more :
+       {&task.missing(), &run_.missing(), &identity_.missing()}) {
+    missing_.insert(missing_.end(), more->begin(), more->end());
+  }
   if (list_ == 0) missing_.push_back("the kernel has no list scx_tasks");
   dsq_id_ = StructFields(types, "struct scx_dispatch_q").Find("id");
+}
+
+TaskInfo TaskListReader::ReadTask(MemoryReader& reader, uint64_t task) const {
+  TaskInfo info;
+  info.address = task;
+  FieldBlock::Copy copy;
+  std::optional<uint64_t> state;
+  if (run_.Read(reader, task, copy)) {
+    state = run_.Get(copy, state_);
+    if (const auto cpu = run_.Get(copy, cpu_); cpu.has_value()) {
+      info.cpu = static_cast<uint32_t>(*cpu);
+    }
+  }
+  if (identity_.Read(reader, task, copy)) {
+    if (const auto pid = identity_.GetSigned(copy, pid_); pid.has_value()) {
+      info.pid = static_cast<int32_t>(*pid);
+    }
+    if (state.has_value()) {
+      info.state = TaskStateLetter(*state, identity_.Get(copy, exit_state_).value_or(0));
+    }
+  }
+  if (comm_.found() && comm_.size <= info.comm_bytes.size()) {
+    info.has_comm =
+        reader.Read(task + comm_.offset,
+                    absl::MakeSpan(reinterpret_cast<uint8_t*>(info.comm_bytes.data()), comm_.size));
+  }
+  uint64_t policy = 0;
+  if (policy_.Load(reader, task, policy)) info.policy = static_cast<uint32_t>(policy);
+  return info;
 }
 
 WalkEnd TaskListReader::ForEach(MemoryReader& reader, int max,
@@ -64,7 +103,7 @@ WalkEnd TaskListReader::ForEach(MemoryReader& reader, int max,
         if (IsKernelAddress(info.dsq.value_or(0)) && dsq_id_.Load(reader, *info.dsq, id)) {
           info.dsq_id = id;
         }
-        info.task = tasks_.Read(reader, entity - scx_.offset);
+        info.task = ReadTask(reader, entity - scx_.offset);
         visit(info);
         return true;
       });

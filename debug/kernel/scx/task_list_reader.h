@@ -28,7 +28,7 @@
 namespace watchsnap {
 
 struct ScxTaskInfo {
-  TaskInfo task;
+  TaskInfo task;  // without tgid and prio
   std::optional<uint64_t> flags;  // enum scx_ent_flags, the state among them
   std::optional<uint64_t> weight;
   std::optional<uint64_t> slice;  // ns that are left
@@ -55,14 +55,18 @@ class TaskListReader {
   const std::vector<std::string>& missing() const { return missing_; }
 
  private:
+  TaskInfo ReadTask(MemoryReader& reader, uint64_t task) const;
+
   const uint64_t list_;
-  const TaskReader tasks_;
   const EnumNames flag_names_, state_names_;
   uint64_t state_mask_ = 0;
   uint64_t fields_mask_ = 0;  // the bits of `flags` that are numbers, the state's among them
   int state_shift_ = 0;
   uint64_t cursor_flag_ = 0;
-  StructField scx_;  // of struct task_struct
+  // Of struct task_struct; what stands together is read together, as there are many tasks.
+  StructField scx_, comm_, policy_;
+  FieldBlock run_, identity_;
+  FieldBlock::Slot cpu_, state_, exit_state_, pid_;
   FieldBlock entity_;
   FieldBlock::Slot node_, flags_, weight_, slice_, dsq_vtime_, runnable_at_, sticky_cpu_,
       holding_cpu_, dsq_, scheduler_;
