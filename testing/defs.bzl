@@ -101,7 +101,8 @@ def watch_scenario_test(
       memory_mb: of the guest.
       duration_s: how long HoldSpec::Full() holds, in seconds; a fraction may be given as a string.
       append: further kernel command line.
-      guest_data: files that the guest finds in /data.
+      guest_data: files that the guest finds in /data. Dynamically linked programs among them, and among the schedulers, get their
+        shared libraries from guest_data, else from this machine's.
       debug_plugin: how writes are trapped, by name.
       topology: not supported yet.
       scheduler: a sched_ext scheduler that is started before the steps: a bpf_object (testing/bpf/defs.bzl), an object file, or a

@@ -28,6 +28,7 @@
 #include "testing/guest/scenario_process.h"
 #include "testing/scenario/context.h"
 #include "testing/scenario/guest_scheduler.h"
+#include "testing/scenario/program_libraries.h"
 #include "testing/scenario/registry.h"
 
 namespace watchsnap {
@@ -135,6 +136,7 @@ void GuestMain() {
   for (const absl::Status& failure : failures) Say(failure.message());
   if (absl::Status status = CheckRegistry(); !status.ok()) Say(status.message());
   setenv("PATH", "/bin:/sbin:/usr/bin:/usr/sbin", 1);
+  setenv("LD_LIBRARY_PATH", absl::StrCat(kGuestLibraryFolder, ":/data").c_str(), 1);
   MeetAndRun();
   EndAllProcesses();
   PowerOffGuest();

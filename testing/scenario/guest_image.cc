@@ -4,11 +4,13 @@
 #include <string.h>
 
 #include <algorithm>
+#include <set>
 #include <utility>
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
 #include "testing/scenario/guest_scheduler.h"
+#include "testing/scenario/program_libraries.h"
 #include "vmm/boot/host_file.h"
 #include "vmm/boot/initramfs.h"
 
@@ -62,6 +64,25 @@ absl::Status AddAll(InitramfsBuilder& builder, const std::string& folder,
   return absl::OkStatus();
 }
 
+// Of all programs among the test's files.
+absl::Status AddLibraries(InitramfsBuilder& builder, const GuestFiles& files) {
+  std::set<std::string> added;
+  for (const std::vector<std::string>* group : {&files.schedulers, &files.data}) {
+    for (const std::string& program : *group) {
+      absl::StatusOr<std::vector<GuestLibrary>> libraries = LibrariesOf(program, files.data);
+      if (!libraries.ok()) return libraries.status();
+      for (const GuestLibrary& library : *libraries) {
+        if (!added.insert(library.guest_path).second) continue;
+        if (absl::Status status = builder.AddHostFile(library.guest_path, library.host_path, 0755);
+            !status.ok()) {
+          return status;
+        }
+      }
+    }
+  }
+  return absl::OkStatus();
+}
+
 }  // namespace
 
 absl::StatusOr<std::vector<uint8_t>> BuildGuestImage(const std::string& program,
@@ -83,6 +104,7 @@ absl::StatusOr<std::vector<uint8_t>> BuildGuestImage(const std::string& program,
   if (status.ok() && !files.bpf_loader.empty()) {
     status = builder.AddHostFile(kGuestBpfLoader, files.bpf_loader, 0755);
   }
+  if (status.ok()) status = AddLibraries(builder, files);
   if (!status.ok()) return status;
   return std::move(builder).Build();
 }

@@ -1,5 +1,6 @@
 // The initramfs of a scenario's guest: this very program as /init, files the test asked for in
-// /data, schedulers and what loads them (guest_scheduler.h).
+// /data, schedulers and what loads them (guest_scheduler.h), and the shared libraries of those that
+// are dynamically linked programs (program_libraries.h).
 //
 // Only what the kernel loads of the program travels: without symbols and debug information it
 // unpacks several times faster.
