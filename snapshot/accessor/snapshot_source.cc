@@ -63,7 +63,7 @@ std::vector<std::string> MemberNames(JsonNode node) {
 }
 
 void SnapshotSource::Load() const {
-  std::call_once(once_, [this] {
+  absl::call_once(once_, [this] {
     if (report_.has_value()) {
       std::string text;
       AppendReportJson(*report_, text);

@@ -7,12 +7,12 @@
 #define WATCHSNAP_SNAPSHOT_ACCESSOR_SNAPSHOT_SOURCE_H_
 
 #include <memory>
-#include <mutex>
 #include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
 
+#include "absl/base/call_once.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "snapshot/accessor/path.h"
@@ -66,7 +66,7 @@ class SnapshotSource {
   absl::StatusOr<Place> Element(const Place& at, uint64_t index) const;
   absl::StatusOr<Place> Follow(const Place& at) const;
 
-  mutable std::once_flag once_;
+  mutable absl::once_flag once_;
   mutable std::optional<Report> report_;
   mutable std::optional<absl::StatusOr<std::shared_ptr<const JsonDocument>>> document_;
   mutable std::string label_;  // "jiffies_64#7"

@@ -2,10 +2,13 @@
 
 #include <bit>
 #include <type_traits>
+#include <utility>
 
+#include "absl/base/thread_annotations.h"
 #include "absl/status/status.h"
 #include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
+#include "absl/synchronization/mutex.h"
 #include "simdjson.h"
 
 namespace watchsnap {
@@ -138,14 +141,31 @@ struct JsonDocument::Tape {
   simdjson::dom::document document;
 };
 
-JsonDocument::JsonDocument() : tape_(std::make_unique<Tape>()) {}
-JsonDocument::~JsonDocument() = default;
+// The memory of the document that went last, for the next: reading capture after capture then stays
+// in warm memory.
+struct JsonDocument::Spare {
+  std::unique_ptr<Tape> Take() {
+    absl::MutexLock lock(&mutex);
+    return tape != nullptr ? std::move(tape) : std::make_unique<Tape>();
+  }
+  void Put(std::unique_ptr<Tape> used) {
+    absl::MutexLock lock(&mutex);
+    if (tape == nullptr) tape = std::move(used);
+  }
+  absl::Mutex mutex;
+  std::unique_ptr<Tape> tape ABSL_GUARDED_BY(mutex);
+};
+
+JsonDocument::JsonDocument(std::shared_ptr<Spare> spare)
+    : spare_(std::move(spare)), tape_(spare_->Take()) {}
+JsonDocument::~JsonDocument() { spare_->Put(std::move(tape_)); }
 
 JsonNode JsonDocument::root() const { return JsonNodeAccess::Make(tape_->document.root()); }
 
 struct JsonParser::State {
   simdjson::dom::parser parser;
   std::string padded;
+  const std::shared_ptr<JsonDocument::Spare> spare = std::make_shared<JsonDocument::Spare>();
 };
 
 JsonParser::JsonParser() : state_(std::make_unique<State>()) {}
@@ -159,7 +179,7 @@ absl::StatusOr<std::shared_ptr<const JsonDocument>> JsonParser::Parse(std::strin
 
 absl::StatusOr<std::shared_ptr<const JsonDocument>> JsonParser::ParsePadded(
     std::string_view text) {
-  std::shared_ptr<JsonDocument> document(new JsonDocument);
+  std::shared_ptr<JsonDocument> document(new JsonDocument(state_->spare));
   const auto error = state_->parser
                          .parse_into_document(document->tape_->document, text.data(), text.size(),
                                               /*realloc_if_needed=*/false)

@@ -73,8 +73,10 @@ class JsonDocument {
 
  private:
   friend class JsonParser;
-  JsonDocument();
   struct Tape;
+  struct Spare;
+  explicit JsonDocument(std::shared_ptr<Spare> spare);
+  const std::shared_ptr<Spare> spare_;
   std::unique_ptr<Tape> tape_;
 };
 

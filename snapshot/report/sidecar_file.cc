@@ -46,6 +46,10 @@ absl::Status CheckIsCapture(JsonNode root) {
   return absl::OkStatus();
 }
 
+absl::Status Cut(std::string_view name) {
+  return absl::AbortedError(absl::StrCat(name, ": the file was cut while it was read"));
+}
+
 }  // namespace
 
 SidecarFile::SidecarFile(SidecarFile&& other) noexcept { *this = std::move(other); }
@@ -55,7 +59,10 @@ SidecarFile& SidecarFile::operator=(SidecarFile&& other) noexcept {
   std::swap(fd_, other.fd_);
   std::swap(text_, other.text_);
   std::swap(bytes_, other.bytes_);
+  std::swap(captures_end_, other.captures_end_);
+  std::swap(lines_found_, other.lines_found_);
   std::swap(captures_, other.captures_);
+  std::swap(status_, other.status_);
   std::swap(summary_, other.summary_);
   std::swap(torn_line_, other.torn_line_);
   std::swap(single_document_, other.single_document_);
@@ -80,7 +87,7 @@ absl::StatusOr<SidecarFile> SidecarFile::Open(const std::string& path) {
     return absl::InvalidArgumentError(absl::StrCat(path, " is no regular file"));
   }
   file.bytes_ = static_cast<uint64_t>(info.st_size);
-  if (absl::Status status = file.Index(); !status.ok()) return status;
+  if (absl::Status status = file.Prepare(); !status.ok()) return status;
   return file;
 }
 
@@ -89,59 +96,178 @@ absl::StatusOr<SidecarFile> SidecarFile::FromText(std::string text, std::string 
   file.name_ = std::move(name);
   file.text_ = std::move(text);
   file.bytes_ = file.text_.size();
-  if (absl::Status status = file.Index(); !status.ok()) return status;
+  if (absl::Status status = file.Prepare(); !status.ok()) return status;
   return file;
 }
 
-absl::StatusOr<std::shared_ptr<const JsonDocument>> SidecarFile::Document(size_t capture) {
+size_t SidecarFile::size() {
+  FindLines();
+  return captures_.size();
+}
+
+SidecarFile::DocumentOr SidecarFile::Document(size_t capture) {
+  FindLines();
   if (capture >= captures_.size()) {
+    if (!status_.ok()) return status_;
     return absl::OutOfRangeError(absl::StrCat(name_, " has no capture ", capture, "; it holds ",
                                               captures_.size(), ", counted from 0"));
   }
   const Span& span = captures_[capture];
   absl::StatusOr<std::string_view> text = Load(span);
   if (!text.ok()) return text.status();
-  auto document = parser_->ParsePadded(*text);
-  if (!document.ok()) return AtLine(span, document.status());
-  if (absl::Status status = CheckIsCapture((*document)->root()); !status.ok()) {
-    return AtLine(span, status);
-  }
-  return document;
+  return Parse(*text, span.line_number);
 }
 
 absl::StatusOr<Report> SidecarFile::ReadReport(size_t capture) {
+  FindLines();
   if (capture >= captures_.size()) return Document(capture).status();
   const Span& span = captures_[capture];
   absl::StatusOr<std::string_view> text = Load(span);
   if (!text.ok()) return text.status();
   absl::StatusOr<SidecarLine> line = report_parser_->ParsePadded(*text);
-  if (!line.ok()) return AtLine(span, line.status());
+  if (!line.ok()) return AtLine(span.line_number, *text, line.status());
   if (auto* report = std::get_if<Report>(&*line)) return std::move(*report);
   return Document(capture).status();
 }
 
-absl::Status SidecarFile::Index() {
-  if (absl::Status status = FindLines(); !status.ok()) return status;
-  if (captures_.empty()) return absl::OkStatus();
-  const Span last = captures_.back();
-  const bool terminated = last.offset + last.length < bytes_;
-  if (captures_.size() > 1 || !terminated) {
-    // A sidecar's first line is whole unless it is the only one.
-    absl::StatusOr<std::string_view> first = Load(captures_.front());
-    if (!first.ok()) return first.status();
-    if (!parser_->ParsePaddedHere(*first).ok() && TryAsSingleDocument()) return absl::OkStatus();
+absl::Status SidecarFile::ForEach(
+    absl::FunctionRef<bool(size_t capture, DocumentOr document)> visit) {
+  if (single_document_) {
+    visit(0, Document(0));
+    return absl::OkStatus();
   }
-  return LookAtLastLine(terminated);
+  std::string block(kBlock + kJsonPadding, '\0');
+  size_t have = 0;        // bytes in the block, from the beginning of a line on
+  uint64_t read_to = 0;   // in the file
+  size_t capture = 0;
+  for (bool more = true; more;) {
+    if (have + kJsonPadding == block.size()) block.resize(2 * block.size());
+    const uint64_t room = std::min<uint64_t>(block.size() - kJsonPadding - have,
+                                             captures_end_ - read_to);
+    absl::StatusOr<size_t> got =
+        ReadAt(read_to, block.data() + have, static_cast<size_t>(room));
+    if (!got.ok()) return got.status();
+    have += *got;
+    read_to += *got;
+    more = *got > 0 && read_to < captures_end_;
+    size_t done = 0;
+    while (done < have) {
+      const char* const begin = block.data() + done;
+      const void* const end = std::memchr(begin, '\n', have - done);
+      if (end == nullptr && more) break;  // the rest of this line comes with the next block
+      const size_t length =
+          end == nullptr ? have - done
+                         : static_cast<size_t>(static_cast<const char*>(end) - begin);
+      if (!visit(capture, Parse(std::string_view(begin, length), capture + 1))) {
+        return absl::OkStatus();
+      }
+      ++capture;
+      done = std::min(done + length + 1, have);
+    }
+    std::memmove(block.data(), block.data() + done, have - done);
+    have -= done;
+  }
+  return absl::OkStatus();
 }
 
-absl::Status SidecarFile::FindLines() {
+absl::Status SidecarFile::Prepare() {
+  captures_end_ = bytes_;
+  if (bytes_ == 0) return absl::OkStatus();
+  bool terminated = false;
+  absl::StatusOr<Span> last = FindLastLine(terminated);
+  if (!last.ok()) return last.status();
+  if (last->offset > 0 || !terminated) {
+    if (absl::Status status = LookAtFirstLine(*last); !status.ok()) return status;
+    if (single_document_) return absl::OkStatus();
+  }
+  return LookAtLastLine(*last, terminated);
+}
+
+absl::StatusOr<SidecarFile::Span> SidecarFile::FindLastLine(bool& terminated) const {
+  std::string block(kBlock, '\0');
+  uint64_t end = bytes_;
+  for (uint64_t at = bytes_; at > 0;) {
+    const size_t length = static_cast<size_t>(std::min<uint64_t>(kBlock, at));
+    at -= length;
+    absl::StatusOr<size_t> got = ReadAt(at, block.data(), length);
+    if (!got.ok()) return got.status();
+    if (*got < length) return Cut(name_);
+    size_t here = length;
+    if (at + length == bytes_) {
+      terminated = block[length - 1] == '\n';
+      if (terminated) --here, --end;
+    }
+    const void* found = memrchr(block.data(), '\n', here);
+    if (found != nullptr) {
+      const uint64_t begin = at + (static_cast<const char*>(found) - block.data()) + 1;
+      return Span{begin, static_cast<size_t>(end - begin), 0};
+    }
+  }
+  return Span{0, static_cast<size_t>(end), 1};
+}
+
+// A sidecar's first line is whole unless it is the only one; else it may be one document on many.
+absl::Status SidecarFile::LookAtFirstLine(const Span& last) {
+  Span first = last;
+  if (last.offset > 0) {
+    first = {0, 0, 1};
+    std::string block(kBlock, '\0');
+    for (uint64_t at = 0; at < last.offset && first.length == 0; at += kBlock) {
+      absl::StatusOr<size_t> got = ReadAt(at, block.data(), kBlock);
+      if (!got.ok()) return got.status();
+      const void* end = std::memchr(block.data(), '\n', *got);
+      if (end == nullptr) continue;
+      first.length = static_cast<size_t>(at) +
+                     static_cast<size_t>(static_cast<const char*>(end) - block.data());
+      break;
+    }
+  }
+  absl::StatusOr<std::string_view> text = Load(first);
+  if (!text.ok()) return text.status();
+  if (!parser_->ParsePaddedHere(*text).ok()) TryAsSingleDocument();
+  return absl::OkStatus();
+}
+
+absl::Status SidecarFile::LookAtLastLine(Span last, bool terminated) {
+  absl::StatusOr<std::string_view> text = Load(last);
+  if (!text.ok()) return text.status();
+  const auto root = parser_->ParsePaddedHere(*text);
+  if (!root.ok()) {
+    if (terminated) return absl::OkStatus();  // a damaged line, for who asks for it
+    torn_line_ = TornLine{0, std::string(*text)};
+    captures_end_ = last.offset;
+    torn_line_->line_number = size() + 1;
+    return status_;
+  }
+  const auto schema = root->Member("schema");
+  if (!schema.has_value() || schema->String() != kSummarySchema) return absl::OkStatus();
+  absl::StatusOr<SidecarLine> line = report_parser_->ParsePadded(*text);
+  if (!line.ok()) {
+    captures_end_ = last.offset;
+    return AtLine(size() + 1, *text, line.status());
+  }
+  summary_ = std::get<WatchCounters>(*line);
+  captures_end_ = last.offset;
+  return absl::OkStatus();
+}
+
+void SidecarFile::FindLines() {
+  if (lines_found_) return;
+  lines_found_ = true;
   std::string block(kBlock, '\0');
   Span line = {0, 0, 1};
-  for (uint64_t at = 0; at < bytes_;) {
-    absl::StatusOr<size_t> got =
-        ReadAt(at, block.data(), static_cast<size_t>(std::min<uint64_t>(kBlock, bytes_ - at)));
-    if (!got.ok()) return got.status();
-    if (*got == 0) bytes_ = at;  // shortened meanwhile
+  uint64_t at = 0;
+  while (at < captures_end_) {
+    absl::StatusOr<size_t> got = ReadAt(
+        at, block.data(), static_cast<size_t>(std::min<uint64_t>(kBlock, captures_end_ - at)));
+    if (!got.ok()) {
+      status_ = got.status();
+      return;
+    }
+    if (*got == 0) {
+      status_ = Cut(name_);
+      break;
+    }
     const char* const begin = block.data();
     for (size_t done = 0; done < *got;) {
       const void* end = std::memchr(begin + done, '\n', *got - done);
@@ -153,31 +279,10 @@ absl::Status SidecarFile::FindLines() {
     }
     at += *got;
   }
-  if (line.offset < bytes_) {
-    line.length = static_cast<size_t>(bytes_ - line.offset);
+  if (line.offset < at) {
+    line.length = static_cast<size_t>(at - line.offset);
     captures_.push_back(line);
   }
-  return absl::OkStatus();
-}
-
-absl::Status SidecarFile::LookAtLastLine(bool terminated) {
-  const Span last = captures_.back();
-  absl::StatusOr<std::string_view> text = Load(last);
-  if (!text.ok()) return text.status();
-  const auto root = parser_->ParsePaddedHere(*text);
-  if (!root.ok()) {
-    if (terminated) return absl::OkStatus();  // a damaged line, for who asks for it
-    torn_line_ = TornLine{last.line_number, std::string(*text)};
-    captures_.pop_back();
-    return absl::OkStatus();
-  }
-  const auto schema = root->Member("schema");
-  if (!schema.has_value() || schema->String() != kSummarySchema) return absl::OkStatus();
-  absl::StatusOr<SidecarLine> line = report_parser_->ParsePadded(*text);
-  if (!line.ok()) return AtLine(last, line.status());
-  summary_ = std::get<WatchCounters>(*line);
-  captures_.pop_back();
-  return absl::OkStatus();
 }
 
 bool SidecarFile::TryAsSingleDocument() {
@@ -186,8 +291,18 @@ bool SidecarFile::TryAsSingleDocument() {
   absl::StatusOr<std::string_view> text = Load(all);
   if (!text.ok() || !parser_->ParsePaddedHere(*text).ok()) return false;
   captures_.assign(1, all);
+  lines_found_ = true;
   single_document_ = true;
   return true;
+}
+
+SidecarFile::DocumentOr SidecarFile::Parse(std::string_view padded, uint64_t line_number) {
+  auto document = parser_->ParsePadded(padded);
+  if (!document.ok()) return AtLine(line_number, padded, document.status());
+  if (absl::Status status = CheckIsCapture((*document)->root()); !status.ok()) {
+    return AtLine(line_number, padded, status);
+  }
+  return document;
 }
 
 absl::StatusOr<std::string_view> SidecarFile::Load(const Span& span) {
@@ -197,10 +312,7 @@ absl::StatusOr<std::string_view> SidecarFile::Load(const Span& span) {
     absl::StatusOr<size_t> got =
         ReadAt(span.offset + have, buffer_.data() + have, span.length - have);
     if (!got.ok()) return got.status();
-    if (*got == 0) {
-      return absl::AbortedError(absl::StrCat(name_, ":", span.line_number,
-                                             ": the file was cut while it was read"));
-    }
+    if (*got == 0) return Cut(name_);
     have += *got;
   }
   return std::string_view(buffer_).substr(0, span.length);
@@ -217,11 +329,11 @@ absl::StatusOr<size_t> SidecarFile::ReadAt(uint64_t offset, char* to, size_t len
   }
 }
 
-absl::Status SidecarFile::AtLine(const Span& span, const absl::Status& status) const {
-  const std::string_view line = std::string_view(buffer_).substr(0, span.length);
+absl::Status SidecarFile::AtLine(uint64_t line_number, std::string_view line,
+                                 const absl::Status& status) const {
   return absl::Status(
       status.code(),
-      absl::StrCat(name_, ":", span.line_number, ": ", status.message(),
+      absl::StrCat(name_, ":", line_number, ": ", status.message(),
                    "; the line is: ", absl::CHexEscape(line.substr(0, kShownBytes)),
                    line.size() > kShownBytes ? "…" : ""));
 }

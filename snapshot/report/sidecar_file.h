@@ -2,12 +2,13 @@
 // failure dump. What sidecar_reader, the accessor, `inspect` and `diff` read by.
 //
 //   absl::StatusOr<SidecarFile> file = SidecarFile::Open(path);
-//   for (size_t i = 0; i < file->size(); ++i) { auto document = file->Document(i); … }
+//   auto document = file->Document(3);                                    // any of file->size()
+//   file->ForEach([&](size_t i, auto document) { …; return true; });      // all, in one pass
 //
-// Opening finds the lines and looks at the last one; a capture is read and parsed when it is asked
-// for, and no longer kept than its caller keeps it. So the memory needed is that of one capture,
-// reading all of a file costs little more than parsing it (sidecar_read_benchmark), and a file whose
-// line 7 is damaged can still be read at line 8.
+// Opening looks at the first line and the last; the lines between are found when they are asked for,
+// and a capture is read and parsed when it is asked for, and no longer kept than its caller keeps it.
+// So the memory needed is that of one capture, reading all of a file costs little more than parsing
+// it (sidecar_read_benchmark), and a file whose line 7 is damaged can still be read at line 8.
 //
 // Threads: one at a time for a SidecarFile; the documents it gave are anyone's.
 // Errors: NOT_FOUND and the like for the file; INVALID_ARGUMENT with file, line number and what stands
@@ -26,6 +27,7 @@
 #include <string_view>
 #include <vector>
 
+#include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "snapshot/report/json_document.h"
@@ -49,9 +51,15 @@ class SidecarFile {
   SidecarFile& operator=(SidecarFile&& other) noexcept;
   ~SidecarFile();
 
-  size_t size() const { return captures_.size(); }
+  using DocumentOr = absl::StatusOr<std::shared_ptr<const JsonDocument>>;
+
+  // How many captures there are. The first call reads through the file.
+  size_t size();
   // A whole capture, checked to be one.
-  absl::StatusOr<std::shared_ptr<const JsonDocument>> Document(size_t capture);
+  DocumentOr Document(size_t capture);
+  // Every capture in order, a damaged one as its error, until `visit` returns false. An error if the
+  // file could not be read to its end.
+  absl::Status ForEach(absl::FunctionRef<bool(size_t capture, DocumentOr document)> visit);
   absl::StatusOr<Report> ReadReport(size_t capture);
 
   // Absent: the run did not finish.
@@ -69,20 +77,29 @@ class SidecarFile {
   };
   SidecarFile() = default;
 
-  absl::Status Index();
-  absl::Status FindLines();
-  absl::Status LookAtLastLine(bool terminated);
+  absl::Status LookAtFirstLine(const Span& last);
+  absl::Status LookAtLastLine(Span last, bool terminated);
+  // Where the last line begins: `bytes_` read backwards.
+  absl::StatusOr<Span> FindLastLine(bool& terminated) const;
   bool TryAsSingleDocument();
+  absl::Status Prepare();
+  void FindLines();
+  // A capture's text, with the parser's padding behind it.
+  DocumentOr Parse(std::string_view padded, uint64_t line_number);
   // Into buffer_, with the parser's padding behind it.
   absl::StatusOr<std::string_view> Load(const Span& span);
   absl::StatusOr<size_t> ReadAt(uint64_t offset, char* to, size_t length) const;
-  absl::Status AtLine(const Span& span, const absl::Status& status) const;
+  absl::Status AtLine(uint64_t line_number, std::string_view line,
+                      const absl::Status& status) const;
 
   std::string name_;
   int fd_ = -1;        // or
   std::string text_;   // all of it
   uint64_t bytes_ = 0;
+  uint64_t captures_end_ = 0;  // where the summary or a torn line begins, or the file ends
+  bool lines_found_ = false;   // captures_ and status_ are what they will be
   std::vector<Span> captures_;
+  absl::Status status_;        // of finding the lines
   std::optional<WatchCounters> summary_;
   std::optional<TornLine> torn_line_;
   bool single_document_ = false;

@@ -10,6 +10,7 @@
 #include <fstream>
 #include <iterator>
 #include <string>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "snapshot/report/report_json.h"
@@ -170,6 +171,52 @@ TEST(SidecarTest, ADamagedLineLeavesTheOthersReadable) {
   EXPECT_EQ((*document)->root().Member("seq")->Uint(), 5u);
   EXPECT_EQ(file->Document(3).status().code(), absl::StatusCode::kOutOfRange);
   EXPECT_THAT(std::string(file->Document(3).status().message()), HasSubstr("it holds 3"));
+}
+
+TEST(SidecarTest, OnePassVisitsEveryCaptureOfAnyLength) {
+  // Lines about the reader's block, so that they end before, at and after its end.
+  std::string text;
+  std::vector<size_t> lengths;
+  for (const size_t filler : {10ul, 262'000ul, 100ul, 524'288ul, 1ul, 261'600ul, 262'144ul, 5ul}) {
+    Report report = Numbered(lengths.size());
+    report.more.push_back({"filler", '"' + std::string(filler, 'x') + '"'});
+    const size_t before = text.size();
+    AppendReportJson(report, text);
+    lengths.push_back(text.size() - before);
+    text += '\n';
+  }
+  std::string summary;
+  AppendSummaryJson(kThree, summary);
+  const std::string torn = text.substr(0, 50);
+  for (const std::string& end : {std::string(), summary + "\n", summary, torn}) {
+    auto file = SidecarFile::FromText(text + end, "x.jsonl");
+    ASSERT_TRUE(file.ok()) << file.status();
+    size_t expected = 0;
+    ASSERT_TRUE(file->ForEach([&](size_t i, SidecarFile::DocumentOr document) {
+                      EXPECT_EQ(i, expected++);
+                      EXPECT_TRUE(document.ok()) << document.status();
+                      EXPECT_EQ((*document)->root().Member("seq")->Uint(), i);
+                      return true;
+                    })
+                    .ok());
+    EXPECT_EQ(expected, lengths.size());
+    EXPECT_EQ(file->size(), lengths.size());
+    EXPECT_EQ(file->torn_line().has_value(), end == torn);
+    EXPECT_EQ(file->summary().has_value(), !end.empty() && end != torn);
+  }
+  auto file = SidecarFile::FromText(text + "{oops\n" + text, "x.jsonl");
+  size_t damaged = 0;
+  size_t visited = 0;
+  ASSERT_TRUE(file->ForEach([&](size_t, SidecarFile::DocumentOr document) {
+                    if (!document.ok()) {
+                      ++damaged;
+                      EXPECT_THAT(std::string(document.status().message()), HasSubstr("x.jsonl:9: "));
+                    }
+                    return ++visited < 12;
+                  })
+                  .ok());
+  EXPECT_EQ(damaged, 1u);
+  EXPECT_EQ(visited, 12u);
 }
 
 TEST(SidecarTest, ADocumentOverSeveralLinesIsOneCapture) {
