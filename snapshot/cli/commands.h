@@ -15,6 +15,8 @@ using Arguments = std::vector<std::string>;
 int RunCommand(const Arguments& arguments, const EmulatedHost& emulated_host);
 int DoctorCommand(const Arguments& arguments, const EmulatedHost& emulated_host);
 int SymbolsCommand(const Arguments& arguments);
+int InspectCommand(const Arguments& arguments);
+int DiffCommand(const Arguments& arguments);
 
 // Dispatches on argv[1]; `--help`, `--version` and mistakes included.
 int WatchsnapMain(int argc, char** argv, const EmulatedHost& emulated_host);

@@ -20,6 +20,8 @@ Usage: watchsnap COMMAND [OPTION…]
 
   run      boot a kernel, watch symbols, show and keep a capture of every write
   doctor   what this machine can do: KVM, hardware watchpoints (proved, not assumed), routes
+  inspect  what a file of captures holds: a table, a tree, any value by its path
+  diff     what changed between two captures
   symbols  what a vmlinux has under a name, and whether it can be watched
 
   watchsnap COMMAND --help   the options of a command
@@ -44,6 +46,8 @@ int WatchsnapMain(int argc, char** argv, const EmulatedHost& emulated_host) {
   if (command == "run") return RunCommand(rest, emulated_host);
   if (command == "doctor") return DoctorCommand(rest, emulated_host);
   if (command == "symbols") return SymbolsCommand(rest);
+  if (command == "inspect") return InspectCommand(rest);
+  if (command == "diff") return DiffCommand(rest);
   if (command == "--help" || command == "help" || command == "-h") {
     std::fputs(kHelp, stdout);
     return kExitOk;
