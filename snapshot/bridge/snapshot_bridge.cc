@@ -132,6 +132,11 @@ std::vector<CaptureEntry> SnapshotBridge::DrainOrdered() const {
   return std::exchange(state_->entries, {});
 }
 
+std::vector<CaptureEntry> SnapshotBridge::All() const {
+  absl::MutexLock lock(&state_->mutex);
+  return state_->entries;
+}
+
 std::vector<CaptureEntry> SnapshotBridge::ByTag(std::string_view tag) const {
   absl::MutexLock lock(&state_->mutex);
   std::vector<CaptureEntry> found;

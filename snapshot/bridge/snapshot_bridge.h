@@ -97,6 +97,8 @@ class SnapshotBridge {
   // All captures in the order they were stored, which are then no longer here. Later ones go on
   // counting.
   std::vector<CaptureEntry> DrainOrdered() const;
+  // Copies of all that were not drained, in order.
+  std::vector<CaptureEntry> All() const;
   // Copies of those under one tag that were not drained.
   std::vector<CaptureEntry> ByTag(std::string_view tag) const;
   size_t size() const;

@@ -29,6 +29,7 @@
 
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "snapshot/accessor/snapshot.h"
 #include "snapshot/bridge/snapshot_bridge.h"
 #include "snapshot/vm_session.h"
 #include "testing/scenario/assert_result.h"
@@ -36,6 +37,7 @@
 #include "testing/scenario/execute_steps.h"
 #include "testing/scenario/guest_scheduler.h"
 #include "testing/scenario/registry.h"
+#include "testing/scenario/series.h"
 #include "testing/scenario/step.h"
 
 #define WATCH_SCENARIO(scenario_name)                                                   \
