@@ -16,12 +16,25 @@ constexpr size_t kShownBytes = 80;
 // Pointers followed on one path: a list that goes round ends here.
 constexpr int kMostPointers = 64;
 
+// As renderers name values in `degraded`: without the "value" of variables and objects, so that
+// variables["x"].y stands for variables["x"].value.y.
+Path AsDegradedSays(Path path) {
+  if (path.empty()) return path;
+  const PathStep value(std::string("value"));
+  const bool object = path[0] == PathStep(std::string("objects"));
+  if (!object && path[0] != PathStep(std::string("variables"))) return path;
+  const size_t at = path.size() > 4 && path[2] == PathStep(std::string("per_cpu")) ? 4 : 2;
+  if (path.size() > at && path[at] == value) path.erase(path.begin() + at);
+  return path;
+}
+
 // `what` as the paths it may mean: renderers leave out "trigger.", and name two at once.
 std::vector<Path> PathsOf(std::string_view what) {
   std::vector<Path> paths;
   for (const std::string_view part : absl::StrSplit(what, ", ")) {
     absl::StatusOr<Path> path = ParsePath(part);
     if (!path.ok() || path->empty()) continue;
+    path = AsDegradedSays(*std::move(path));
     Path in_trigger = {std::string("trigger")};
     in_trigger.insert(in_trigger.end(), path->begin(), path->end());
     paths.push_back(*std::move(path));
@@ -179,8 +192,9 @@ absl::StatusOr<Place> SnapshotSource::Follow(const Place& at) const {
 
 std::optional<std::string> SnapshotSource::WhyDegraded(std::string_view home,
                                                        bool parts_too) const {
-  const absl::StatusOr<Path> path = ParsePath(home);
+  absl::StatusOr<Path> path = ParsePath(home);
   if (!path.ok()) return std::nullopt;
+  path = AsDegradedSays(*std::move(path));
   for (const Shortfall& shortfall : degraded_) {
     for (const Path& what : shortfall.whats) {
       if (IsPrefix(what, *path) || (parts_too && IsPrefix(*path, what))) {
@@ -192,8 +206,9 @@ std::optional<std::string> SnapshotSource::WhyDegraded(std::string_view home,
 }
 
 std::optional<std::string> SnapshotSource::WhyDegradedExactly(std::string_view home) const {
-  const absl::StatusOr<Path> path = ParsePath(home);
+  absl::StatusOr<Path> path = ParsePath(home);
   if (!path.ok()) return std::nullopt;
+  path = AsDegradedSays(*std::move(path));
   for (const Shortfall& shortfall : degraded_) {
     for (const Path& what : shortfall.whats) {
       if (what == *path) return absl::StrCat(shortfall.what, ": ", shortfall.why);

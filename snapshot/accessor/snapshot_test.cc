@@ -32,6 +32,7 @@ Report Sample() {
       {"vcpus[1].task", "the task was freed"},
       {"old, new", "the watched bytes could not be read"},
       {"variables.message", "the text is cut: the limit is 4 bytes"},
+      {"variables[\"percpu\"].per_cpu[1].name", "was not copied"},
       {"maps[\"tasks\"].entries[2].value.runtime", "its bytes were not copied"},
   };
   report.trigger.old_value.reset();
@@ -57,7 +58,8 @@ Report Sample() {
        R"({"jiffies_64":{"address":"0xffffffff82a07980","type":"u64","bytes":8,"value":42},)"
        R"("runqueues":{"type":"struct rq","bytes":4,"per_cpu":[{"address":"0x1","value":)"
        R"({"nr":1}},{"address":"0x2","value":{"nr":2}}]},)"
-       R"("message":{"type":"char[8]","value":"abcd"}})"},
+       R"("message":{"type":"char[8]","value":"abcd"},)"
+       R"("percpu":{"type":"x","per_cpu":[{"value":{"name":"a"}},{"value":{"name":null}}]}})"},
       {"objects",
        R"({"0xffff888100000000":{"type":"struct a","value":{"name":"root",)"
        R"("next":"0xffff888100000000"}},)"
@@ -231,7 +233,11 @@ TEST_P(SnapshotTest, WhatWasCutOrLostIsNeverReadAsIfItWereWhole) {
               StatusIs(kDataLoss, HasSubstr("vcpus[1].task: the task was freed")));
   EXPECT_THAT(snapshot_.Get("trigger.old").AsU64(),
               StatusIs(kDataLoss, HasSubstr("the watched bytes could not be read")));
-  EXPECT_THAT(snapshot_.KernelVar("message").AsStr(), IsOkAndHolds("abcd"));
+  EXPECT_THAT(snapshot_.KernelVar("message").AsStr(),
+              StatusIs(kDataLoss, AllOf(HasSubstr("only in part"), HasSubstr("4 bytes"))));
+  EXPECT_THAT(snapshot_.KernelVar("message").Captured().AsStr(), IsOkAndHolds("abcd"));
+  EXPECT_THAT(snapshot_.KernelVar("percpu").Cpu(1).Get("name").AsStr(),
+              StatusIs(kDataLoss, HasSubstr("was not copied")));
 }
 
 TEST_P(SnapshotTest, AWrongQuestionIsOneThoughSomethingElseIsDegraded) {
@@ -271,16 +277,6 @@ TEST(SnapshotErrorTest, ACaptureWithoutPartsSaysSo) {
   EXPECT_THAT(snapshot.Map("x").Get("y").AsU64(),
               StatusIs(kNotFound, HasSubstr("holds no BPF maps")));
   EXPECT_THAT(snapshot.KernelVar("x").AsU64(), StatusIs(kNotFound, HasSubstr("none")));
-}
-
-TEST(SnapshotTextTest, ATextThatWasCutIsReadInPartOnlyWhenAskedTo) {
-  Report report = SmallReport();
-  report.more = {{"variables", R"({"message":{"type":"char[8]","value":"abcd"}})"}};
-  report.degraded = {{"variables.message.value", "the text is cut: the limit is 4 bytes"}};
-  const Snapshot snapshot(report);
-  EXPECT_THAT(snapshot.KernelVar("message").AsStr(),
-              StatusIs(kDataLoss, AllOf(HasSubstr("only in part"), HasSubstr("4 bytes"))));
-  EXPECT_THAT(snapshot.KernelVar("message").Captured().AsStr(), IsOkAndHolds("abcd"));
 }
 
 }  // namespace

@@ -1,6 +1,7 @@
 #include "snapshot/cli/inspect.h"
 
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <utility>
 #include <variant>
@@ -21,6 +22,7 @@
 #include "snapshot/report/report_json.h"
 #include "snapshot/report/report_parse.h"
 #include "snapshot/report/sidecar_file.h"
+#include "snapshot/report/watch_counters.h"
 
 namespace watchsnap {
 namespace {

@@ -9,6 +9,7 @@
 #include "absl/strings/strip.h"
 #include "gtest/gtest.h"
 #include "snapshot/bridge/snapshot_bridge.h"
+#include "snapshot/report/schema_check.h"
 #include "snapshot/report/sidecar_reader.h"
 
 namespace watchsnap {
@@ -82,6 +83,8 @@ void ExpectSidecarAgrees(const VmResult& result, std::string_view symbol) {
       std::find_if(result.sidecars.begin(), result.sidecars.end(),
                    [&](const std::string& one) { return absl::EndsWith(one, ending); });
   ASSERT_TRUE(path != result.sidecars.end()) << "no sidecar ends with " << ending;
+  const absl::Status schema = CheckFileSchema(*path);
+  EXPECT_TRUE(schema.ok()) << schema;
   absl::StatusOr<Sidecar> sidecar = ReadSidecar(*path);
   ASSERT_TRUE(sidecar.ok()) << sidecar.status();
   EXPECT_FALSE(sidecar->torn_line.has_value());

@@ -27,7 +27,8 @@ void ExpectChain(const std::vector<Report>& hits, std::optional<uint64_t> step =
 // The names of the functions that wrote.
 std::vector<std::string> WritersOf(const std::vector<Report>& hits);
 
-// The sidecar of `symbol` on disk holds the same captures and the same counters as the result.
+// The sidecar of `symbol` on disk is as schema.md says, and holds the same captures and the same
+// counters as the result.
 void ExpectSidecarAgrees(const VmResult& result, std::string_view symbol);
 
 // What the guest's part of the scenario noted as "NAME=VALUE"; fails the test if it did not.
