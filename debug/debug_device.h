@@ -22,6 +22,7 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -52,6 +53,10 @@ class DebugTarget {
   // SaveRegisters).
   virtual const VcpuRegisters& Registers(int vcpu) = 0;
   virtual void SaveRegisters(int vcpu) = 0;
+  // The name of the function that holds the instruction at run-time address `pc`; empty where no
+  // symbols are known: a bare guest, a kernel that is not identified yet. Looks through an index of
+  // the kernel's functions: not from OnExit.
+  virtual std::string FunctionAt(uint64_t) { return ""; }
 };
 
 struct WatchSpec {
@@ -77,6 +82,9 @@ struct WatchHit {
   uint64_t next_pc = 0;
   // The store's own address where the plugin knows it already, else 0.
   uint64_t writer_pc = 0;
+  // Count it and let the guest go on: such a hit freezes nobody and becomes no capture; its watch
+  // counts it as a hit that was suppressed.
+  bool count_only = false;
   bool values_known = false;  // false: the watched bytes could not be read
   uint64_t old_value = 0;
   uint64_t new_value = 0;
@@ -117,6 +125,10 @@ class DebugDevice {
   // A KVM_EXIT_DEBUG of `vcpu`. Fills `hits` with the watches that were hit, all slots of the exit.
   // What is not this plugin's goes back to the guest whole, inside the call.
   virtual void OnExit(int vcpu, const kvm_debug_exit_arch& exit, WatchHits& hits) = 0;
+
+  // What the plugin has to tell of a run besides its hits, as lines for people and tests. Called once
+  // the vCPUs have stopped, on the thread that made the device; DebugTarget::FunctionAt works.
+  virtual std::vector<std::string> Summary() { return {}; }
 };
 
 }  // namespace watchsnap

@@ -87,4 +87,14 @@ const VcpuRegisters& MachineDebugTarget::Registers(int vcpu) {
 
 void MachineDebugTarget::SaveRegisters(int vcpu) { machine_->vcpu(vcpu).SaveState(); }
 
+std::string MachineDebugTarget::FunctionAt(uint64_t pc) {
+  absl::MutexLock lock(&mutex_);
+  return function_names_ ? function_names_(pc) : "";
+}
+
+void MachineDebugTarget::SetFunctionNames(std::function<std::string(uint64_t pc)> name_of) {
+  absl::MutexLock lock(&mutex_);
+  function_names_ = std::move(name_of);
+}
+
 }  // namespace watchsnap

@@ -7,6 +7,11 @@
 #ifndef WATCHSNAP_DEBUG_MACHINE_DEBUG_TARGET_H_
 #define WATCHSNAP_DEBUG_MACHINE_DEBUG_TARGET_H_
 
+#include <functional>
+#include <string>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/synchronization/mutex.h"
 #include "debug/debug_device.h"
 #include "vmm/machine.h"
 
@@ -27,9 +32,16 @@ class MachineDebugTarget : public DebugTarget {
   uint8_t* HostAddress(int vcpu, uint64_t kva, uint64_t length) override;
   const VcpuRegisters& Registers(int vcpu) override;
   void SaveRegisters(int vcpu) override;
+  std::string FunctionAt(uint64_t pc) override;
+
+  // From here on FunctionAt has answers. `name_of` may be called from any thread, as long as this
+  // target lives.
+  void SetFunctionNames(std::function<std::string(uint64_t pc)> name_of);
 
  private:
   Machine* const machine_;
+  absl::Mutex mutex_;
+  std::function<std::string(uint64_t)> function_names_ ABSL_GUARDED_BY(mutex_);
 };
 
 }  // namespace watchsnap

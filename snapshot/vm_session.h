@@ -89,6 +89,7 @@ struct VmResult {
   std::shared_ptr<SnapshotBridge> snapshot_bridge;
   std::map<std::string, WatchCounters> watches;    // by symbol
   std::optional<GuestScenarioResult> scenario;     // absent: the guest never sent one
+  std::vector<std::string> plugin_summary;         // what the debug plugin has to tell, as lines
   ControlCounters control;
   std::string console;                             // the whole of it
   std::vector<std::string> sidecars;               // paths

@@ -94,6 +94,10 @@ void FreezeCoordinator::Admit(const WatchHits& hits, Pending& pending, int64_t n
       continue;
     }
     watch.hits.fetch_add(1);
+    if (hits.hits[i].count_only) {
+      watch.suppressed.fetch_add(1);
+      continue;
+    }
     if (watch.admitted.load() >= watch.options.max_captures) {
       Suppress(watch, "its budget of captures is used up");
       continue;

@@ -9,7 +9,8 @@
 // Accounting. Every hit is counted once, and at the end (after EvidencePool::Drain)
 //   hits = captured + coalesced + suppressed + lost
 // (of a watch with a HitRule only hits that it wants captured are counted).
-// suppressed: past the budget; lost: the freeze failed, or the report could not be kept; coalesced stays
+// suppressed: past the budget, or its plugin only counts (WatchHit::count_only); lost: the freeze
+// failed, or the report could not be kept; coalesced stays
 // 0 here: hits that share a freeze are each captured.
 //
 // Threads: OnHits on vCPU threads; Add, Remove, Capture from one coordinator thread at a time;

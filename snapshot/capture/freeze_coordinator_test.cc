@@ -189,6 +189,32 @@ TEST_F(FreezeCoordinatorTest, TheBudgetsSurplusIsSuppressedAndTheSumHolds) {
   EXPECT_THAT(CheckConsistent(counters), IsOk());
 }
 
+TEST_F(FreezeCoordinatorTest, AHitToBeCountedOnlyFreezesNobody) {
+  std::atomic<bool> done{false};
+  prepare_ = [this] { AddWatch(); };
+  Run(2, 4, {}, [&](int vcpu) {
+    if (vcpu != 1) return;
+    for (uint64_t value = 1; value <= 5; ++value) {
+      WatchHits hits = Hit(1, value);
+      hits.hits[0].count_only = true;
+      coordinator_->OnHits(1, hits);
+    }
+    EXPECT_FALSE(vcpus_[0]->kicked);
+    coordinator_->OnHits(1, Hit(1, 6));  // an ordinary one beside them is captured
+    done = true;
+  });
+  CaptureEvidence* evidence = pool_->Take();
+  ASSERT_NE(evidence, nullptr);
+  EXPECT_EQ(evidence->hits[0].hit.new_value, 6u);
+  coordinator_->CountCaptured(0);
+  pool_->Rendered(evidence);
+  while (!done) std::this_thread::yield();
+  const WatchCounters counters = coordinator_->counters(0);
+  EXPECT_EQ(counters.hits, 6u);
+  EXPECT_EQ(counters.suppressed, 5u);
+  EXPECT_THAT(CheckConsistent(counters), IsOk());
+}
+
 TEST_F(FreezeCoordinatorTest, WithoutAFreeBufferAHitIsSuppressedAfterTheWait) {
   std::atomic<bool> done{false};
   prepare_ = [this] { AddWatch(); };

@@ -235,6 +235,9 @@ int Conclude(const VmSessionConfig& config, const VmResult& result, bool json) {
                result.duration_elapsed ? "" : result.end.detail.c_str());
   if (!well) std::fprintf(stderr, "Last words of the guest:\n%s\n", Tail(result.console, 20).c_str());
   for (const std::string& path : result.sidecars) std::fprintf(out, "Captures: %s\n", path.c_str());
+  for (const std::string& text : result.plugin_summary) {
+    std::fprintf(out, "%s: %s\n", config.debug_plugin.c_str(), text.c_str());
+  }
   for (const std::string& symbol : config.watches) {
     auto it = result.watches.find(symbol);
     if (it == result.watches.end()) continue;

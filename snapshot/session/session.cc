@@ -240,6 +240,10 @@ absl::Status Session::IdentifyKernel(const Hello& hello) {
   parts_.parts = std::move(parts.parts);
   if (!parts.scx.ok()) Progress(parts.scx.message());
   coordinator_->SetParts(&parts_);
+  target_->SetFunctionNames([symbols = symbols_, slide = (*kernel)->slide()](uint64_t pc) {
+    const std::optional<TextSymbol> symbol = symbols->Symbolize(pc - slide);
+    return symbol.has_value() ? std::string(symbol->name) : "";
+  });
   Progress(absl::StrFormat("guest is up after %.1f s; KASLR slide %#x (by %s), build ID %s",
                            absl::ToDoubleSeconds(absl::Now() - machine_->start_time()),
                            (*kernel)->slide(), (*kernel)->slide_source(),
@@ -480,6 +484,7 @@ void Session::Finish(VmResult& result) {
   result.console = std::move(console_);
   result.sidecars = reports_->sidecar_paths();
   result.snapshot_bridge = bridge_;
+  result.plugin_summary = device_->Summary();
   result.kernel_build_id = absl::BytesToHexString(symbols_->build_id());
   if (kernel_ != nullptr) result.kaslr_slide = kernel_->slide();
 }

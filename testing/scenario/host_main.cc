@@ -80,6 +80,9 @@ class ScenarioTest : public testing::Test {
     if (!run.result.has_value()) return;
     printf("%s: the machine ended by %s\n", scenario_.name.c_str(),
            Ending(run.result->end).c_str());
+    for (const std::string& text : run.result->plugin_summary) {
+      printf("%s: %s\n", TheHostSide().options.debug_plugin.c_str(), text.c_str());
+    }
     for (const auto& [symbol, counters] : run.result->watches) {
       printf("%s: %s\n", symbol.c_str(), CountersText(counters).c_str());
       RecordProperty("watch." + symbol, CountersText(counters));
