@@ -34,6 +34,7 @@
 #include "snapshot/watch_options.h"
 #include "snapshot/wire/control_server.h"
 #include "snapshot/wire/messages.h"
+#include "vmm/boot/cpu_topology.h"
 #include "vmm/run_end.h"
 
 namespace watchsnap {
@@ -49,6 +50,7 @@ struct VmSessionConfig {
   std::string kernel_path;   // bzImage or ELF; empty: vmlinux_path itself is booted
   std::vector<uint8_t> initrd;
   int vcpus = 1;
+  std::optional<CpuTopology> topology;  // replaces `vcpus`
   uint64_t memory_bytes = 512ull << 20;
   std::string append;        // further kernel command line
   std::string debug_plugin = "hw_watch";

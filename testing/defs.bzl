@@ -1,12 +1,13 @@
 """What other packages and repositories use to test with watchsnap.
 
-    load("@watchsnap//testing:defs.bzl", "watch_scenario_test", "watch_kernel", "kvm_host_test")
+    load("@watchsnap//testing:defs.bzl", "watch_scenario_test", "watch_kernel", "kvm_host_test", "bare_guest_test")
 """
 
 load("@rules_cc//cc:defs.bzl", "cc_test")
 load("@watchsnap//testing:watch_kernel.bzl", "WatchKernelInfo", _watch_kernel = "watch_kernel")
-load("@watchsnap//testing/kvm_host:defs.bzl", _kvm_host_test = "kvm_host_test")
+load("@watchsnap//testing/kvm_host:defs.bzl", _bare_guest_test = "bare_guest_test", _kvm_host_test = "kvm_host_test")
 
+bare_guest_test = _bare_guest_test
 kvm_host_test = _kvm_host_test
 watch_kernel = _watch_kernel
 
@@ -65,13 +66,37 @@ _scenario_arguments = rule(
     },
 )
 
+_TOPOLOGY_LEVELS = ["numa", "llcs", "cores", "threads"]
+_MAX_VCPUS = 64
+
+def _check_topology(target, topology):
+    """Fails unless vmm/boot/cpu_topology.h would take it."""
+    wanted = "wanted are counts of %s, like \"numa=2,llcs=2,cores=2,threads=2\"; what is left out is 1" % ", ".join(_TOPOLOGY_LEVELS)
+    prefix = "watch_scenario_test(name = \"%s\"): topology = %s: " % (target, repr(topology))
+    if type(topology) != "string":
+        fail("%sthis is no string; %s" % (prefix, wanted))
+    vcpus = 1
+    given = []
+    for item in topology.split(","):
+        level, _, count = item.partition("=")
+        if level not in _TOPOLOGY_LEVELS:
+            fail("%sthere is no '%s'; %s" % (prefix, level, wanted))
+        if level in given:
+            fail("%s'%s' is given twice; %s" % (prefix, level, wanted))
+        given.append(level)
+        if not count.isdigit() or int(count) < 1:
+            fail("%s'%s' is no count from 1; %s" % (prefix, item, wanted))
+        vcpus *= int(count)
+    if vcpus > _MAX_VCPUS:
+        fail("%sthese are %d vCPUs; a machine has 1 to %d" % (prefix, vcpus, _MAX_VCPUS))
+
 def watch_scenario_test(
         name,
         srcs,
         deps = [],
         kernel = "@watchsnap//testing:kernel",
         boot = "image",
-        cpus = 1,
+        cpus = None,
         memory_mb = 512,
         duration_s = 5,
         append = "",
@@ -97,14 +122,16 @@ def watch_scenario_test(
       deps: further libraries; they are linked statically.
       kernel: a watch_kernel. Default: the one --//testing:kernel names, Debian's stock kernel.
       boot: "image" boots the kernel's image, with KASLR unless `append` has nokaslr; "vmlinux" boots the ELF directly, without.
-      cpus: vCPUs of the guest.
+      cpus: vCPUs of the guest, 1 unless there is a topology.
       memory_mb: of the guest.
       duration_s: how long HoldSpec::Full() holds, in seconds; a fraction may be given as a string.
       append: further kernel command line.
       guest_data: files that the guest finds in /data. Dynamically linked programs among them, and among the schedulers, get their
         shared libraries from guest_data, else from this machine's.
       debug_plugin: how writes are trapped, by name.
-      topology: not supported yet.
+      topology: how the guest's vCPUs are grouped, instead of cpus: "numa=2,llcs=2,cores=2,threads=2" are two nodes of two last-level
+        caches of two cores of two threads, 16 vCPUs; what is left out is 1. vCPUs are numbered threads first. Memory is shared out
+        evenly among the nodes. A spelling mistake fails the build.
       scheduler: a sched_ext scheduler that is started before the steps: a bpf_object (testing/bpf/defs.bzl), an object file, or a
         program that loads one itself, stays, and ends on SIGTERM.
       schedulers: further ones, for Op::StartScheduler.
@@ -115,12 +142,13 @@ def watch_scenario_test(
       data: as of every test.
       **kwargs: as of every cc_test.
     """
-    for attribute, value in [
-        ("topology", topology),
-    ]:
-        if value:
-            fail("watch_scenario_test(name = \"%s\"): %s is not supported yet; it comes with a later version of watchsnap" % (name, attribute))
-    if type(cpus) != "int" or cpus < 1:
+    if topology != None:
+        _check_topology(name, topology)
+        if cpus != None:
+            fail("watch_scenario_test(name = \"%s\"): cpus and topology: give one of them; a topology says how many vCPUs there are" % name)
+    elif cpus == None:
+        cpus = 1
+    elif type(cpus) != "int" or cpus < 1:
         fail("watch_scenario_test(name = \"%s\"): cpus = %s; a number from 1 is wanted" % (name, cpus))
     scheduler_arguments = []
     if expect_scheduler_error:
@@ -131,7 +159,7 @@ def watch_scenario_test(
         name = arguments,
         testonly = True,
         arguments = [
-            "--cpus=%s" % cpus,
+            "--topology=%s" % topology if topology else "--cpus=%s" % cpus,
             "--memory_mb=%s" % memory_mb,
             "--duration_s=%s" % duration_s,
             "--append=%s" % append,

@@ -16,7 +16,6 @@
 namespace watchsnap {
 namespace {
 
-constexpr int kMaxVcpus = 64;
 constexpr absl::Duration kParkDeadline = absl::Seconds(10);
 
 // The kick only has to interrupt KVM_RUN; the handler does nothing (and must not be SIG_IGN, which
@@ -47,19 +46,18 @@ Machine::~Machine() {
 }
 
 absl::Status Machine::Init(MachineConfig config) {
-  if (config.vcpus < 1 || config.vcpus > kMaxVcpus) {
+  if (!config.topology.has_value() &&
+      (config.vcpus < 1 || config.vcpus > CpuTopology::kMaxVcpus)) {
     return absl::InvalidArgumentError(
-        absl::StrCat(config.vcpus, " vCPUs: a machine has 1 to ", kMaxVcpus));
+        absl::StrCat(config.vcpus, " vCPUs: a machine has 1 to ", CpuTopology::kMaxVcpus));
   }
-  topology_ = CpuTopology::Flat(config.vcpus);
-  if (const auto* linux = std::get_if<LinuxBoot>(&config.boot);
-      linux != nullptr && linux->topology.has_value()) {
-    topology_ = *linux->topology;
-  }
+  topology_ = config.topology.value_or(CpuTopology::Flat(config.vcpus));
+  absl::Status status = CheckCpuTopology(topology_);
+  if (!status.ok()) return status;
   panic_probe_ = std::move(config.panic_probe);
   observer_ = config.observer;
   const int signal = config.kick_signal != 0 ? config.kick_signal : SIGRTMIN + 3;
-  absl::Status status = InstallKickHandler(signal);
+  status = InstallKickHandler(signal);
   if (!status.ok()) return status;
 
   absl::StatusOr<std::unique_ptr<GuestMemory>> memory =
@@ -86,7 +84,7 @@ absl::Status Machine::Init(MachineConfig config) {
   context.mmio = &mmio_;
   context.guest_ended = &guest_ended_;
   context.request_end = [this](RunEndKind kind, std::string_view detail) { RequestEnd(kind, detail); };
-  for (int i = 0; i < config.vcpus; ++i) {
+  for (int i = 0; i < topology_.vcpus(); ++i) {
     absl::StatusOr<std::unique_ptr<Vcpu>> vcpu = Vcpu::Create(i, ApicId(topology_, i), context);
     if (!vcpu.ok()) return vcpu.status();
     vcpus_.push_back(*std::move(vcpu));

@@ -58,8 +58,11 @@ struct BareBoot {
 
 struct MachineConfig {
   int vcpus = 1;  // 1 to 64
+  // Replaces `vcpus`; by default they are so many cores under one cache in one node. The guest finds it
+  // in CPUID and, with several nodes, its memory shared out evenly among them (ACPI SRAT and SLIT).
+  std::optional<CpuTopology> topology;
   uint64_t memory_bytes = 512ull << 20;
-  // For LinuxBoot the number of vCPUs is filled in by the machine.
+  // In LinuxBoot the machine fills in vCPUs and topology.
   std::variant<LinuxBoot, BareBoot> boot;
   std::vector<DeviceFactory> devices;
   VcpuExitObserver* observer = nullptr;

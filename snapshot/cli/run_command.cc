@@ -40,6 +40,7 @@ CommandLine RunCommandLine() {
        {"kernel", "FILE", "bzImage to boot; default: the vmlinux itself, which is faster"},
        {"initrd", "FILE", "initramfs; default: a built-in init that idles"},
        {"cpus", "N", "vCPUs, 1 to 64 (1)"},
+       {"topology", "SPEC", "vCPUs in groups, instead of --cpus: numa=2,llcs=2,cores=2,threads=2"},
        {"memory-mb", "N", "guest memory (512)"},
        {"append", "STRING", "further kernel command line"},
        {"watch", "SYM[,SYM…]", "symbols to watch, at most 3; may be repeated"},
@@ -126,6 +127,16 @@ absl::StatusOr<VmSessionConfig> Configure(const CommandLine& line) {
         number("duration", 0, 1, 1'000'000, duration),
         number("boot-timeout", 60, 1, 100'000, boot_timeout)}) {
     if (!status.ok()) return status;
+  }
+  if (line.Has("topology")) {
+    if (line.Has("cpus")) {
+      return absl::InvalidArgumentError(
+          "--cpus and --topology: give one of them; a topology says how many vCPUs there are");
+    }
+    absl::StatusOr<CpuTopology> topology = ParseCpuTopology(line.Get("topology"));
+    if (!topology.ok()) return topology.status();
+    config.topology = *topology;
+    config.vcpus = topology->vcpus();
   }
   config.memory_bytes = static_cast<uint64_t>(memory_mb) << 20;
   if (line.Has("duration")) config.duration = absl::Seconds(duration);

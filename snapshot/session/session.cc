@@ -87,6 +87,7 @@ absl::Status Session::CreateMachine() {
 
   MachineConfig machine;
   machine.vcpus = config_.vcpus;
+  machine.topology = config_.topology;
   machine.memory_bytes = config_.memory_bytes;
   LinuxBoot boot;
   boot.kernel_path = config_.kernel_path.empty() ? config_.vmlinux_path : config_.kernel_path;
@@ -109,7 +110,7 @@ absl::Status Session::CreateMachine() {
   absl::StatusOr<std::unique_ptr<EvidenceRing>> ring =
       EvidenceRing::Create(config_.evidence_ring_bytes);
   if (!ring.ok()) return ring.status();
-  pool_ = std::make_unique<EvidencePool>(kEvidenceBuffers, config_.vcpus, *std::move(ring));
+  pool_ = std::make_unique<EvidencePool>(kEvidenceBuffers, machine_->vcpu_count(), *std::move(ring));
   coordinator_ = std::make_unique<FreezeCoordinator>(&machine_->barrier(), target_.get(),
                                                      pool_.get(), FreezeCoordinator::Options());
   reports_ = std::make_unique<ReportStore>(config_.sidecar_dir, config_.test_name, bridge_,

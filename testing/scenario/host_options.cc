@@ -18,8 +18,6 @@ __attribute__((weak)) extern const char* const kBuiltInArguments[] = {nullptr};
 
 namespace {
 
-constexpr int kMaxCpus = 64;
-
 absl::Status ParseNumber(std::string_view name, std::string_view value, int lowest, int highest,
                          int& number) {
   if (absl::SimpleAtoi(value, &number) && number >= lowest && number <= highest)
@@ -48,7 +46,13 @@ absl::Status Apply(std::string_view name, std::string_view value, HostOptions& o
   } else if (name == "kernel") {
     options.kernel = value;
   } else if (name == "cpus") {
-    return ParseNumber(name, value, 1, kMaxCpus, options.cpus);
+    options.topology.reset();
+    return ParseNumber(name, value, 1, CpuTopology::kMaxVcpus, options.cpus);
+  } else if (name == "topology") {
+    absl::StatusOr<CpuTopology> topology = ParseCpuTopology(value);
+    if (!topology.ok()) return topology.status();
+    options.topology = *topology;
+    options.cpus = topology->vcpus();
   } else if (name == "memory_mb") {
     return ParseNumber(name, value, 64, 1 << 20, options.memory_mb);
   } else if (name == "duration_s") {
@@ -77,7 +81,7 @@ absl::Status Apply(std::string_view name, std::string_view value, HostOptions& o
   } else {
     return absl::InvalidArgumentError(absl::StrCat(
         "unknown argument --", name,
-        "; there are --vmlinux --kernel --cpus --memory_mb --duration_s ",
+        "; there are --vmlinux --kernel --cpus --topology --memory_mb --duration_s ",
         "--append --debug_plugin --guest_data --scheduler --schedulers --bpf_loader ",
         "--expect_scheduler_error --host, each with =VALUE, and gtest's own"));
   }

@@ -10,12 +10,14 @@
 #ifndef WATCHSNAP_TESTING_SCENARIO_HOST_OPTIONS_H_
 #define WATCHSNAP_TESTING_SCENARIO_HOST_OPTIONS_H_
 
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
+#include "vmm/boot/cpu_topology.h"
 
 namespace watchsnap {
 
@@ -25,6 +27,8 @@ struct HostOptions {
   std::string vmlinux;                         // --vmlinux=FILE
   std::string kernel;                          // --kernel=FILE; empty: vmlinux is booted
   int cpus = 1;                                // --cpus=N
+  // --topology=numa=2,llcs=2,cores=2,threads=2; of it and --cpus the last one given counts.
+  std::optional<CpuTopology> topology;
   int memory_mb = 512;                         // --memory_mb=N
   absl::Duration duration = absl::Seconds(5);  // --duration_s=S, also fractions
   std::string append;                          // --append=…, repeated ones are joined

@@ -37,7 +37,7 @@ TEST(HostOptions, LaterArgumentsWinAndAppendsAreJoined) {
 }
 
 TEST(HostOptions, WrongOnesAreNamed) {
-  for (const char* wrong : {"--cpus=0", "--cpus=many", "--duration_s=-1", "--host=moon",
+  for (const char* wrong : {"--cpus=0", "--cpus=many", "--topology=numa=2,dies=2", "--duration_s=-1", "--host=moon",
                             "--colour=red", "stray", "--cpus"}) {
     absl::StatusOr<HostOptions> options = ParseHostOptions({wrong});
     EXPECT_EQ(options.status().code(), absl::StatusCode::kInvalidArgument) << wrong;

@@ -93,6 +93,7 @@ absl::StatusOr<VmSessionConfig> MakeConfig(const RegisteredScenario& scenario,
   config.test_name = scenario.name;
   config.sidecar_dir = outputs_folder;
   config.vcpus = options.cpus;
+  config.topology = options.topology;
   config.memory_bytes = uint64_t{static_cast<uint32_t>(options.memory_mb)} << 20;
   config.append =
       absl::StrCat(options.append, options.append.empty() ? "" : " ", kGuestMarker, "=1");

@@ -21,7 +21,25 @@ constexpr uint32_t kArchLbr = Bit(19);                              // EDX
 constexpr uint32_t kArchPerfmonExt = Bit(8), kFred = Bit(17);
 // Leaf 0x80000001, ECX.
 constexpr uint32_t kCmpLegacy = Bit(1), kSvm = Bit(2), kPerfCore = Bit(23), kPerfNb = Bit(24),
-                   kPerfLlc = Bit(28);
+                   kTopologyExtensions = Bit(22), kPerfLlc = Bit(28);
+
+// AMD's topology is in extended leaves, which a host may lack or KVM withhold (APM vol. 3, E.4).
+constexpr uint32_t kAmdLastTopologyLeaf = 0x8000'001e;
+// The first family whose LLCs a kernel tells by who shares them; before, by 0x8000001E's node.
+constexpr uint32_t kFirstZenFamily = 0x17;
+// Leaf 0x80000006, EDX: a third-level cache of 16 MiB, 16-way, with lines of 64 bytes.
+constexpr uint32_t kAmdL3 = 32u << 18 | 8u << 12 | 1u << 8 | 64;
+
+// What leaf 0x8000001D says of caches where the host's KVM says nothing.
+struct AmdCache {
+  uint32_t type, level, ways, sets;
+};
+constexpr AmdCache kAmdCaches[] = {
+    {1, 1, 8, 64},      // 32 KiB of data
+    {2, 1, 8, 64},      // 32 KiB of instructions
+    {3, 2, 8, 1024},    // 512 KiB
+    {3, 3, 16, 16384},  // 16 MiB
+};
 
 constexpr uint32_t kAmdVendorEbx = 0x6874'7541;    // "Auth"
 constexpr uint32_t kHygonVendorEbx = 0x6f67'7948;  // "Hygo"
@@ -51,6 +69,12 @@ bool IsDropped(uint32_t function) {
   }
 }
 
+// Family with the extended family (SDM vol. 2, CPUID, figure 3-6).
+uint32_t FamilyOf(uint32_t signature) {
+  const uint32_t family = signature >> 8 & 0xf;
+  return family == 0xf ? family + (signature >> 20 & 0xff) : family;
+}
+
 class Builder {
  public:
   Builder(const CpuidOptions& options, int index)
@@ -58,22 +82,32 @@ class Builder {
         topology_(options.topology),
         shifts_(ShiftsOf(options.topology)),
         apic_id_(ApicId(options.topology, index)),
-        node_(options.topology.node_of(index)) {}
+        node_(options.topology.node_of(index)),
+        llc_(index / (options.topology.cores_per_llc * options.topology.threads_per_core)) {}
 
   std::vector<kvm_cpuid_entry2> Build(absl::Span<const kvm_cpuid_entry2> supported) {
     for (const kvm_cpuid_entry2& entry : supported) {
       if (entry.function == 0) {
         max_leaf_ = entry.eax;
         amd_ = entry.ebx == kAmdVendorEbx || entry.ebx == kHygonVendorEbx;
+      } else if (entry.function == 1) {
+        family_ = FamilyOf(entry.eax);
+      } else if (entry.function == 0x8000'001d && (entry.eax & 0x1f) != 0) {
+        has_amd_caches_ = true;
       }
     }
     for (const kvm_cpuid_entry2& entry : supported) {
       if (IsDropped(entry.function)) continue;
+      if (amd_ && (entry.function == 0x8000'001e ||
+                   (entry.function == 0x8000'001d && !has_amd_caches_))) {
+        continue;  // added below
+      }
       out_.push_back(entry);
       Adjust(&out_.back());
     }
     if (max_leaf_ >= 0x0b) AddTopology(0x0b);
     if (max_leaf_ >= 0x1f) AddTopology(0x1f);
+    if (amd_) AddAmdTopology();
     if (options_.tsc_khz != 0) AddFrequencies();
     return std::move(out_);
   }
@@ -113,9 +147,16 @@ class Builder {
       case kKvmSignatureLeaf:
         if (options_.tsc_khz != 0) entry->eax = std::max(entry->eax, kTimingLeaf);
         break;
+      case 0x8000'0000:
+        if (amd_) entry->eax = std::max(entry->eax, kAmdLastTopologyLeaf);
+        break;
       case 0x8000'0001:
         entry->ecx &= ~(kSvm | kPerfCore | kPerfNb | kPerfLlc | kCmpLegacy);
         if (amd_ && cpus > 1) entry->ecx |= kCmpLegacy;
+        if (amd_) entry->ecx |= kTopologyExtensions;
+        break;
+      case 0x8000'0006:
+        if (amd_ && entry->edx == 0) entry->edx = kAmdL3;
         break;
       case 0x8000'0008:
         if (amd_) {
@@ -125,13 +166,6 @@ class Builder {
         break;
       case 0x8000'001d:
         AdjustCache(entry);
-        break;
-      case 0x8000'001e:
-        entry->eax = apic_id_;
-        entry->ebx = (apic_id_ >> shifts_.core & 0xff) |
-                     static_cast<uint32_t>(topology_.threads_per_core - 1) << 8;
-        entry->ecx = static_cast<uint32_t>(node_) & 0xff;
-        entry->edx = 0;
         break;
       default:
         break;
@@ -169,6 +203,24 @@ class Builder {
     Add(leaf, 2, flags, 0, 0, 2, apic_id_);
   }
 
+  void AddAmdTopology() {
+    if (!has_amd_caches_) {
+      uint32_t index = 0;
+      for (const AmdCache& cache : kAmdCaches) {
+        kvm_cpuid_entry2 entry = {};
+        entry.eax = cache.type | cache.level << 5 | Bit(8);  // self-initialising
+        AdjustCache(&entry);
+        Add(0x8000'001d, index++, KVM_CPUID_FLAG_SIGNIFCANT_INDEX, entry.eax,
+            (cache.ways - 1) << 22 | 63, cache.sets - 1, 0);
+      }
+      Add(0x8000'001d, index, KVM_CPUID_FLAG_SIGNIFCANT_INDEX, 0, 0, 0, 0);
+    }
+    const uint32_t core = apic_id_ >> shifts_.core & 0xff;
+    const uint32_t threads = static_cast<uint32_t>(topology_.threads_per_core - 1);
+    const int node = family_ < kFirstZenFamily ? llc_ : node_;
+    Add(0x8000'001e, 0, 0, apic_id_, core | threads << 8, static_cast<uint32_t>(node) & 0xff, 0);
+  }
+
   void AddFrequencies() {
     // TSC = crystal * EBX / EAX, with the APIC bus as the crystal.
     if (max_leaf_ >= 0x15) {
@@ -182,8 +234,11 @@ class Builder {
   const ApicIdShifts shifts_;
   const uint32_t apic_id_;
   const int node_;
+  const int llc_;  // counted over all nodes
   uint32_t max_leaf_ = 0;
+  uint32_t family_ = 0;
   bool amd_ = false;
+  bool has_amd_caches_ = false;
   std::vector<kvm_cpuid_entry2> out_;
 };
 

@@ -116,7 +116,6 @@ TEST(GuestCpuid, EveryVcpuHasItsOwnIdInEveryLeafThatTellsIt) {
       EXPECT_EQ(Find(guest, 0xb, 1)->edx, id);
       EXPECT_EQ(Find(guest, 0x1f, 1)->edx, id);
       EXPECT_EQ(Find(guest, 0x8000'001e)->eax, id);
-      EXPECT_EQ(Find(guest, 0x8000'001e)->ecx, static_cast<uint32_t>(topology.node_of(i)));
       // Shifting the ID as leaf 0xB says yields the package, here one for each node.
       EXPECT_EQ(id >> Find(guest, 0xb, 1)->eax, static_cast<uint32_t>(topology.node_of(i)));
       EXPECT_EQ(Find(guest, 0xb, 1)->ebx, static_cast<uint32_t>(topology.vcpus_per_node()));
@@ -141,6 +140,55 @@ TEST(GuestCpuid, CachesAreSharedAsTheTopologySays) {
   EXPECT_EQ(Find(guest, 4, 4)->eax, 0u) << "the end of the list stays";
   EXPECT_EQ(Find(guest, 0xb, 0)->eax, 1u);
   EXPECT_EQ(Find(guest, 0xb, 0)->ebx, 2u);
+}
+
+uint32_t Sharing(const kvm_cpuid_entry2& entry) { return (entry.eax >> 14 & 0xfff) + 1; }
+
+TEST(GuestCpuid, AmdTopologyIsCompleteWhereTheHostHasNone) {
+  // As QEMU's emulation: family 6, no topology extensions, extended leaves up to SVM's.
+  const std::vector<kvm_cpuid_entry2> host = {
+      Entry(0, 0, 0, 0xd, 0x6874'7541, 0, 0),       Entry(1, 0, 0, 0x663, 0, 0, 0),
+      Entry(0x8000'0000, 0, 0, 0x8000'000a, 0, 0, 0), Entry(0x8000'0001, 0, 0, 0, 0, 0, 0),
+      Entry(0x8000'0006, 0, 0, 0, 0, 0, 0),         Entry(0x8000'0008, 0, 0, 0x3028, 0, 0, 0),
+      Entry(0x8000'001d, 0, kIndexed, 0, 0, 0, 0),  Entry(0x8000'001e, 0, 0, 0, 0, 0, 0)};
+  const CpuTopology topology = {
+      .numa_nodes = 2, .llcs_per_node = 2, .cores_per_llc = 2, .threads_per_core = 2};
+  // Node 1, LLC 3, core 0, thread 1.
+  const auto guest = GuestCpuid(host, {.topology = topology}, 13);
+  EXPECT_GE(Find(guest, 0x8000'0000)->eax, 0x8000'001eu);
+  EXPECT_TRUE(Find(guest, 0x8000'0001)->ecx & 1 << 22) << "topology extensions";
+  EXPECT_NE(Find(guest, 0x8000'0006)->edx, 0u) << "there is an L3";
+  for (uint32_t index = 0; index < 4; ++index) {
+    const auto cache = Find(guest, 0x8000'001d, index);
+    ASSERT_TRUE(cache);
+    EXPECT_EQ(Sharing(*cache), index == 3 ? 4u : 2u) << index;
+    EXPECT_EQ(cache->flags, kIndexed);
+  }
+  EXPECT_EQ(Find(guest, 0x8000'001d, 4)->eax & 0x1f, 0u) << "the end of the list";
+  const auto id = Find(guest, 0x8000'001e);
+  EXPECT_EQ(id->eax, ApicId(topology, 13));
+  EXPECT_EQ(id->ebx >> 8 & 0xff, 1u) << "threads of a core, less one";
+  EXPECT_EQ(id->ecx, 3u) << "an old family's LLC is told by this";
+}
+
+TEST(GuestCpuid, ANewerAmdFamilyIsToldItsNode) {
+  auto host = Supported(true);
+  for (auto& entry : host) {
+    if (entry.function == 1) entry.eax = 0x00a2'0f12;  // family 0x19
+  }
+  const CpuTopology topology = {
+      .numa_nodes = 2, .llcs_per_node = 2, .cores_per_llc = 2, .threads_per_core = 2};
+  const auto guest = GuestCpuid(host, {.topology = topology}, 13);
+  EXPECT_EQ(Find(guest, 0x8000'001e)->ecx, 1u);
+  EXPECT_EQ(Sharing(*Find(guest, 0x8000'001d, 3)), 4u) << "the host's own leaf, adjusted";
+}
+
+TEST(GuestCpuid, AnIntelHostGetsNoAmdLeaves) {
+  std::vector<kvm_cpuid_entry2> host = Supported(false);
+  std::erase_if(host, [](const auto& entry) { return entry.function == 0x8000'001e; });
+  const auto guest = GuestCpuid(host, {.topology = {2, 1, 1, 2}}, 0);
+  EXPECT_FALSE(Find(guest, 0x8000'001e));
+  EXPECT_EQ(Find(guest, 0x8000'0000)->eax, 0x8000'001fu);
 }
 
 TEST(GuestCpuid, AnOldProcessorGetsNoLeavesPastItsLimit) {
