@@ -70,7 +70,9 @@ class OpRunner {
   absl::Status operator()(const Op::WatchSnapshotOp& op) {
     return backend_.Watch(op.symbol, op.options);
   }
-  absl::Status operator()(const Op::SnapshotOp& op) { return backend_.Capture(op.tag, op.variables); }
+  absl::Status operator()(const Op::SnapshotOp& op) {
+    return backend_.Capture(op.tag, op.variables);
+  }
   absl::Status operator()(const Op::RunCommandOp& op) {
     return backend_.RunCommand(op.argv, op.timeout);
   }
@@ -116,7 +118,10 @@ class StepRunner {
   // True if the step went well.
   absl::StatusOr<bool> Run(const Step& step, const RunningCgroups& backdrop) {
     absl::StatusOr<RunningCgroups> cgroups = StartAll(backend_, step.setup);
-    if (!cgroups.ok()) return cgroups.status();
+    if (!cgroups.ok()) {
+      return absl::Status(cgroups.status().code(),
+                          absl::StrCat(cgroups.status().message(), " [step ", index_, ", setup]"));
+    }
     const bool well = RunOps(step) && AllWork(*cgroups) && AllWork(backdrop);
     AddReports(ctx_, *cgroups);
     return well;
