@@ -50,7 +50,10 @@ absl::Status Apply(std::string_view name, std::string_view value, HostOptions& o
     return ParseNumber(name, value, 1, CpuTopology::kMaxVcpus, options.cpus);
   } else if (name == "topology") {
     absl::StatusOr<CpuTopology> topology = ParseCpuTopology(value);
-    if (!topology.ok()) return topology.status();
+    if (!topology.ok()) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("--topology=", value, ": ", topology.status().message()));
+    }
     options.topology = *topology;
     options.cpus = topology->vcpus();
   } else if (name == "memory_mb") {

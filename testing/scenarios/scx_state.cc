@@ -67,7 +67,7 @@ int CheckBusy(const Snapshot& snapshot) {
   EXPECT_EQ(Text(scx, "root.ops_name"), "watchsnap_fifo");
   EXPECT_EQ(Number(scx, "root.timeout_ms"), 2000u);
   EXPECT_EQ(Text(scx, "root.exit_kind"), "SCX_EXIT_NONE");
-  EXPECT_THAT(Text(scx, "root.address"), StartsWith("0xffff"));
+  EXPECT_THAT(Text(scx, "root.address"), StartsWith("0xff"));
   EXPECT_EQ(Text(scx, "exit.kind"), "SCX_EXIT_NONE");
   EXPECT_EQ(Number(scx, "bypass.depth"), 0u);
 

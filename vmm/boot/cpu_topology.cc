@@ -41,7 +41,9 @@ absl::StatusOr<CpuTopology> ParseCpuTopology(std::string_view text) {
     if (given[i]) return wrong(absl::StrCat("'", pair.first, "' is given twice"));
     given[i] = true;
     int count = 0;
-    if (!absl::SimpleAtoi(pair.second, &count) || count < 1 || count > CpuTopology::kMaxVcpus) {
+    // SimpleAtoi would overlook spaces and take a sign.
+    const bool digits = pair.second.find_first_not_of("0123456789") == pair.second.npos;
+    if (!digits || !absl::SimpleAtoi(pair.second, &count) || count < 1 || count > CpuTopology::kMaxVcpus) {
       return wrong(absl::StrCat("'", item, "' is no count from 1 to ", CpuTopology::kMaxVcpus));
     }
     topology.*kLevels[i].count = count;
