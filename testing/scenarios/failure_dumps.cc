@@ -49,7 +49,6 @@ Snapshot ExpectDump(const VmResult& result, size_t index, const ExpectedDump& ex
     ADD_FAILURE() << file.status();
     return Snapshot(file.status());
   }
-  EXPECT_TRUE(file->is_single_document());
   Snapshot dump(file->Document(0));
   ExpectFailure(dump, expected);
   return dump;
