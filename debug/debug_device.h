@@ -53,6 +53,11 @@ class DebugTarget {
   // SaveRegisters).
   virtual const VcpuRegisters& Registers(int vcpu) = 0;
   virtual void SaveRegisters(int vcpu) = 0;
+  // The guest's time-stamp counter when that vCPU last came out of the guest; of -1, when the last of
+  // all did. On that vCPU's own thread, or frozen.
+  virtual uint64_t GuestCounter(int /*vcpu*/) { return 0; }
+  // Empty where pauses are hidden from the guest's clocks, else why not. Any thread.
+  virtual std::string_view WhyTimeIsNotHidden() { return ""; }
   // The name of the function that holds the instruction at run-time address `pc`; empty where no
   // symbols are known: a bare guest, a kernel that is not identified yet. Looks through an index of
   // the kernel's functions: not from OnExit.

@@ -9,6 +9,7 @@
 
 #include <functional>
 #include <string>
+#include <string_view>
 
 #include "absl/base/thread_annotations.h"
 #include "absl/synchronization/mutex.h"
@@ -32,6 +33,10 @@ class MachineDebugTarget : public DebugTarget {
   uint8_t* HostAddress(int vcpu, uint64_t kva, uint64_t length) override;
   const VcpuRegisters& Registers(int vcpu) override;
   void SaveRegisters(int vcpu) override;
+  uint64_t GuestCounter(int vcpu) override { return machine_->guest_time().CounterAtExit(vcpu); }
+  std::string_view WhyTimeIsNotHidden() override {
+    return machine_->guest_time().why_not_hidden();
+  }
   std::string FunctionAt(uint64_t pc) override;
 
   // From here on FunctionAt has answers. `name_of` may be called from any thread, as long as this

@@ -83,6 +83,8 @@ absl::Status Machine::Init(MachineConfig config) {
   context.pio = &pio_;
   context.mmio = &mmio_;
   context.guest_ended = &guest_ended_;
+  guest_time_ = std::make_unique<GuestTime>(topology_.vcpus());
+  context.guest_time = guest_time_.get();
   context.request_end = [this](RunEndKind kind, std::string_view detail) { RequestEnd(kind, detail); };
   for (int i = 0; i < topology_.vcpus(); ++i) {
     absl::StatusOr<std::unique_ptr<Vcpu>> vcpu = Vcpu::Create(i, ApicId(topology_, i), context);
@@ -100,8 +102,14 @@ absl::Status Machine::Init(MachineConfig config) {
   if (!status.ok()) return status;
 
   std::vector<PauseParticipant*> participants;
-  for (auto& vcpu : vcpus_) participants.push_back(vcpu.get());
+  std::vector<int> vcpu_fds;
+  for (auto& vcpu : vcpus_) {
+    participants.push_back(vcpu.get());
+    vcpu_fds.push_back(vcpu->fd());
+  }
+  guest_time_->Start(vm_->fd(), vcpu_fds);
   barrier_ = std::make_unique<PauseBarrier>(std::move(participants));
+  barrier_->SetListener(guest_time_.get());
   for (auto& vcpu : vcpus_) vcpu->StartThread(barrier_.get(), observer_);
   absl::StatusOr<FrozenVcpus> frozen = barrier_->InitialFreeze(kParkDeadline);
   if (!frozen.ok()) return frozen.status();

@@ -39,6 +39,7 @@
 #include "vmm/device_host.h"
 #include "vmm/event_loop.h"
 #include "vmm/guest_memory.h"
+#include "vmm/guest_time.h"
 #include "vmm/pause_barrier.h"
 #include "vmm/run_end.h"
 #include "vmm/vcpu.h"
@@ -90,6 +91,7 @@ class Machine : private DeviceHost {
   Vcpu& vcpu(int index) { return *vcpus_[index]; }
   PauseBarrier& barrier() { return *barrier_; }
   Vm& vm() { return *vm_; }
+  const GuestTime& guest_time() const { return *guest_time_; }
   GuestMemory& memory() override { return *memory_; }
   EventLoop& loop() override { return *loop_; }
   absl::StatusOr<FrozenVcpus> Freeze(absl::Duration deadline) { return barrier_->Freeze(deadline); }
@@ -119,6 +121,7 @@ class Machine : private DeviceHost {
   std::unique_ptr<EventLoop> loop_;
   Bus pio_;
   Bus mmio_;
+  std::unique_ptr<GuestTime> guest_time_;
   std::vector<std::unique_ptr<Vcpu>> vcpus_;
   std::unique_ptr<PauseBarrier> barrier_;
   std::vector<std::unique_ptr<Device>> devices_;  // destroyed before memory, loop and VM

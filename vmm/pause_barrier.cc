@@ -32,9 +32,12 @@ FrozenVcpus& FrozenVcpus::operator=(FrozenVcpus&& other) noexcept {
   return *this;
 }
 
-void FrozenVcpus::Thaw() {
-  if (barrier_ != nullptr) barrier_->Thaw();
+uint64_t FrozenVcpus::Thaw() {
+  if (barrier_ == nullptr) return 0;
+  const uint64_t hidden = barrier_->listener_ == nullptr ? 0 : barrier_->listener_->BeforeThaw();
+  barrier_->Thaw();
   barrier_ = nullptr;
+  return hidden;
 }
 
 PauseBarrier::PauseBarrier(std::vector<PauseParticipant*> participants)

@@ -55,6 +55,15 @@ class PauseParticipant {
   virtual void SaveState() = 0;
 };
 
+// Told of each freeze before it ends: what hides the pause from the guest's clocks.
+class PauseListener {
+ public:
+  virtual ~PauseListener() = default;
+  // All participants are stopped and about to be let go, on the thread that does so. Returns how many
+  // nanoseconds of the pause the guest will not see.
+  virtual uint64_t BeforeThaw() = 0;
+};
+
 // All vCPUs are stopped for as long as this lives; the destructor thaws them.
 class FrozenVcpus {
  public:
@@ -63,7 +72,8 @@ class FrozenVcpus {
   FrozenVcpus(const FrozenVcpus&) = delete;
   FrozenVcpus& operator=(const FrozenVcpus&) = delete;
   ~FrozenVcpus() { Thaw(); }
-  void Thaw();
+  // Returns how many nanoseconds of the pause the guest does not see.
+  uint64_t Thaw();
 
  private:
   friend class PauseBarrier;
@@ -77,6 +87,8 @@ class PauseBarrier {
   // participant parks when it first arrives, and InitialFreeze hands out the guard that lets them go.
   explicit PauseBarrier(std::vector<PauseParticipant*> participants);
   absl::StatusOr<FrozenVcpus> InitialFreeze(absl::Duration deadline);
+  // Before the participants arrive; the listener outlives them.
+  void SetListener(PauseListener* listener) { listener_ = listener; }
 
   // Stops all participants. Waits its turn behind another freeze, within the same deadline.
   absl::StatusOr<FrozenVcpus> Freeze(absl::Duration deadline);
@@ -128,6 +140,7 @@ class PauseBarrier {
   void Thaw();
 
   std::vector<Slot> slots_;
+  PauseListener* listener_ = nullptr;
   std::atomic<uint32_t> epoch_{1};
   // High half: low half of the epoch it counts for; low half: how many have parked.
   std::atomic<uint32_t> parked_{0};

@@ -127,8 +127,10 @@ void Vcpu::Loop(PauseBarrier* barrier, VcpuExitObserver* observer) {
       barrier->Park(index_);
       continue;
     }
+    if (context_.guest_time != nullptr) context_.guest_time->EnterGuest(index_);
     const int result = ioctl(fd_, KVM_RUN, 0);
     const int error = errno;
+    if (context_.guest_time != nullptr) context_.guest_time->LeftGuest(index_);
     barrier->LeaveGuest(index_);
     SetImmediateExit(run_, 0);
     completion_pending_ = false;

@@ -21,6 +21,7 @@
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
 #include "vmm/bus.h"
+#include "vmm/guest_time.h"
 #include "vmm/pause_barrier.h"
 #include "vmm/run_end.h"
 #include "vmm/x86_64/registers.h"
@@ -60,6 +61,7 @@ struct VcpuContext {
   // Set once the guest has asked for its end: a vCPU that comes out of it then stays out, so that its
   // last state is that of the end.
   const std::atomic<bool>* guest_ended = nullptr;
+  GuestTime* guest_time = nullptr;
 };
 
 class Vcpu : public PauseParticipant {

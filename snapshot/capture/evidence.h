@@ -3,7 +3,7 @@
 // their own; what the evidence parts copy lies in a block of the pool's ring.
 //
 // Buffers are made once, sized for the machine's vCPUs; filling one allocates nothing.
-// Units: `*_ns` are CLOCK_MONOTONIC of the host, `host_counter` is the host's time-stamp counter.
+// Units: `*_ns` are CLOCK_MONOTONIC of the host, `guest_counter` is the guest's time-stamp counter.
 #ifndef WATCHSNAP_SNAPSHOT_CAPTURE_EVIDENCE_H_
 #define WATCHSNAP_SNAPSHOT_CAPTURE_EVIDENCE_H_
 
@@ -47,11 +47,12 @@ struct CaptureEvidence {
   EvidenceBlock block;
   uint64_t refused_bytes = 0;            // that parts wanted and the ring had no room for
   std::vector<int> watches;              // of the hits, for the parts; capacity for every vCPU's
-  uint64_t host_counter = 0;             // at the leader's exit
+  uint64_t guest_counter = 0;            // when the leader came out of the guest
   int64_t start_ns = 0;     // the leader came out of the guest, or the freeze was asked for
   int64_t frozen_ns = 0;    // all had parked
   int64_t evidence_ns = 0;  // all was copied
   int64_t thawed_ns = 0;    // all were let go
+  uint64_t hidden_ns = 0;   // how much of the pause the guest's clocks do not show
 
   CaptureContext Context() const {
     return {.kind = kind, .registers = registers, .watches = watches, .tag = tag};

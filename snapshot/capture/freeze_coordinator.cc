@@ -7,7 +7,6 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/time/clock.h"
-#include "vmm/x86_64/host_counter.h"
 
 namespace watchsnap {
 namespace {
@@ -133,7 +132,6 @@ bool FreezeCoordinator::HasRule(const Pending& pending) {
 
 void FreezeCoordinator::OnHits(int vcpu, const WatchHits& hits) {
   const int64_t start_ns = NowNs();
-  const uint64_t counter = HostCounter();
   Pending& pending = pending_[vcpu];
   Admit(hits, pending, start_ns);
   if (pending.count == 0) return;
@@ -156,7 +154,7 @@ void FreezeCoordinator::OnHits(int vcpu, const WatchHits& hits) {
     if (frozen.ok()) {
       evidence->kind = TriggerKind::kWatch;
       evidence->leader = vcpu;
-      evidence->host_counter = counter;
+      evidence->guest_counter = target_->GuestCounter(vcpu);
       evidence->start_ns = start_ns;
       CopyEvidence(*evidence);
       Finish(evidence, *std::move(frozen));
@@ -220,7 +218,7 @@ void FreezeCoordinator::CopyParts(CaptureEvidence& evidence) {
 }
 
 void FreezeCoordinator::Finish(CaptureEvidence* evidence, FrozenVcpus frozen) {
-  frozen.Thaw();
+  evidence->hidden_ns = frozen.Thaw();
   evidence->thawed_ns = NowNs();
   const int64_t pause = evidence->thawed_ns - evidence->start_ns;
   // A freeze of several hits is charged to each watch concerned once.
@@ -245,13 +243,13 @@ absl::Status FreezeCoordinator::Capture(TriggerKind kind, std::string_view tag) 
   }
   evidence->kind = kind;
   evidence->tag = std::string(tag);
-  evidence->host_counter = HostCounter();
   evidence->start_ns = NowNs();
   absl::StatusOr<FrozenVcpus> frozen = barrier_->Freeze(options_.freeze_deadline);
   if (!frozen.ok()) {
     pool_->Release(evidence);
     return frozen.status();
   }
+  evidence->guest_counter = target_->GuestCounter(-1);
   CopyEvidence(*evidence);
   Finish(evidence, *std::move(frozen));
   return absl::OkStatus();

@@ -82,6 +82,8 @@ class FreezeCoordinator : public HitSink {
   // A capture that no watch triggered. Not on a vCPU thread. Returns once the guest runs again.
   absl::Status Capture(TriggerKind kind, std::string_view tag);
 
+  // Empty where the guest's clocks do not show pauses, else why they do.
+  std::string_view why_time_is_not_hidden() const { return target_->WhyTimeIsNotHidden(); }
   const WatchDescription& description(int watch) const { return watches_[watch].description; }
   int watch_count() const { return watch_count_.load(std::memory_order_acquire); }
   WatchCounters counters(int watch) const;

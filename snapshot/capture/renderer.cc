@@ -81,7 +81,7 @@ Report Renderer::RenderCommon(const CaptureEvidence& evidence, uint64_t freeze) 
   Report report;
   report.trigger.kind = evidence.kind;
   report.trigger.freeze = freeze;
-  report.trigger.guest_time_ns = guest_clock_.At(evidence.host_counter);
+  report.trigger.guest_time_ns = guest_clock_.At(evidence.guest_counter);
   if (!report.trigger.guest_time_ns.has_value()) {
     report.degraded.push_back({"guest_time_ns", "the guest has not told its clock (no HELLO yet)"});
   }
@@ -89,7 +89,10 @@ Report Renderer::RenderCommon(const CaptureEvidence& evidence, uint64_t freeze) 
   report.cost.evidence_ns = static_cast<uint64_t>(evidence.evidence_ns - evidence.frozen_ns);
   report.cost.thaw_ns = static_cast<uint64_t>(evidence.thawed_ns - evidence.evidence_ns);
   report.cost.pause_ns = static_cast<uint64_t>(evidence.thawed_ns - evidence.start_ns);
-  report.cost.hidden_ns = 0;
+  report.cost.hidden_ns = evidence.hidden_ns;
+  if (const std::string_view why = coordinator_->why_time_is_not_hidden(); !why.empty()) {
+    report.degraded.push_back({"guest time", std::string(why)});
+  }
   report.vcpus.resize(evidence.registers.size());
   for (size_t i = 0; i < evidence.registers.size(); ++i) {
     VcpuReport& vcpu = report.vcpus[i];

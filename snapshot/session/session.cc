@@ -17,14 +17,12 @@
 #include "snapshot/report/json_text.h"
 #include "snapshot/session/kernel_parts.h"
 #include "snapshot/session/session_failure.h"
-#include "vmm/x86_64/host_counter.h"
 
 namespace watchsnap {
 namespace {
 
 constexpr size_t kMaxVariables = 64;  // of one request
 
-constexpr uint32_t kMsrTsc = 0x10;  // IA32_TIME_STAMP_COUNTER, SDM vol. 4
 constexpr int kEvidenceBuffers = 512;
 constexpr size_t kConsoleTail = 4096;
 // The console is hvc0: a whole line an exit, where the UART costs an exit a byte. panic=-1 makes a
@@ -278,11 +276,6 @@ absl::StatusOr<GuestClock> Session::MeasureClock(const Hello& hello) {
   clock.hello_counter = hello.guest_tsc;
   clock.hello_ns = hello.guest_monotonic_ns;
   absl::Status status = machine_->RunOnVcpu(0, [&clock](Vcpu& vcpu) {
-    const uint64_t before = HostCounter();
-    absl::StatusOr<uint64_t> guest = vcpu.ReadMsr(kMsrTsc);
-    const uint64_t after = HostCounter();
-    if (!guest.ok()) return guest.status();
-    clock.counter_offset = *guest - (before + (after - before) / 2);
     const int khz = ioctl(vcpu.fd(), KVM_GET_TSC_KHZ, 0);
     if (khz > 0) clock.khz = static_cast<uint64_t>(khz);
     return absl::OkStatus();
