@@ -7,7 +7,7 @@
 
 #include "Zydis/Zydis.h"
 #include "absl/status/statusor.h"
-#include "benchmark/benchmark.h"
+#include <benchmark/benchmark.h>
 #include "gtest/gtest.h"
 #include "libdwarf.h"
 #include "simdjson.h"
