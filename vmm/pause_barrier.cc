@@ -90,6 +90,9 @@ absl::StatusOr<FrozenVcpus> PauseBarrier::TryLead(int index, absl::Duration dead
 absl::StatusOr<FrozenVcpus> PauseBarrier::StopOthers(uint32_t epoch, int leader,
                                                      absl::Time deadline) {
   freezes_.fetch_add(1, std::memory_order_relaxed);
+  // Those that sleep because they are held must come and park. A participant that is held only now
+  // looks at the epoch after it saw its hold.
+  if (held_.load() != 0) WakeSleepers();
   const uint32_t expected = static_cast<uint32_t>(slots_.size()) - (leader >= 0 ? 1 : 0);
   expected_.store(expected);
   if (leader < 0) {
@@ -145,7 +148,7 @@ bool PauseBarrier::EnterGuest(int index) {
   Slot& slot = slots_[index];
   if (slot.thread.load(std::memory_order_relaxed) == 0) slot.thread.store(ThisThread());
   slot.state.store(kInGuest);  // before the last look: see the protocol in the header
-  if ((epoch_.load() & 1) != 0 || slot.has_tasks.load()) {
+  if ((epoch_.load() & 1) != 0 || slot.has_tasks.load() || slot.held.load()) {
     slot.state.store(kOutside);
     return false;
   }
@@ -199,6 +202,34 @@ void PauseBarrier::Park(int index) {
   }
 }
 
+void PauseBarrier::AwaitTurn(int index) {
+  Slot& slot = slots_[index];
+  const uint32_t seen = wake_.load();  // before the looks below: a change after it ends the sleep
+  const bool had_tasks = slot.has_tasks.load();
+  Park(index);
+  if (had_tasks || !slot.held.load() || slot.has_tasks.load() || (epoch_.load() & 1) != 0) return;
+  FutexWait(wake_, seen);
+}
+
+void PauseBarrier::Hold(int index) {
+  Slot& slot = slots_[index];
+  if (slot.held.load()) return;
+  held_.fetch_add(1);
+  if (slot.held.exchange(true)) held_.fetch_sub(1);  // another was quicker
+  if (slot.state.load() == kInGuest) slot.participant->Kick();
+}
+
+void PauseBarrier::Release(int index) {
+  if (!slots_[index].held.exchange(false)) return;
+  held_.fetch_sub(1);
+  WakeSleepers();
+}
+
+void PauseBarrier::WakeSleepers() {
+  wake_.fetch_add(1);
+  FutexWake(wake_);
+}
+
 void PauseBarrier::Retire(int index) {
   Slot& slot = slots_[index];
   slot.state.store(kRetired);
@@ -230,16 +261,14 @@ absl::Status PauseBarrier::RunOn(int index, std::function<absl::Status()> task) 
     slot.has_tasks.store(true);
   }
   if (slot.state.load() == kInGuest) slot.participant->Kick();
-  wake_.fetch_add(1);
-  FutexWake(wake_);
+  WakeSleepers();
   while (queued.done.load() == 0) FutexWait(queued.done, 0);
   return queued.result;
 }
 
 void PauseBarrier::Thaw() {
   epoch_.fetch_add(1);
-  wake_.fetch_add(1);
-  FutexWake(wake_);
+  WakeSleepers();
   if (waiting_leaders_.load() != 0) FutexWake(epoch_);
 }
 

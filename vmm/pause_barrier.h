@@ -17,11 +17,16 @@
 // `parked_`, which carries the low half of the epoch so that a straggler of an earlier freeze that
 // timed out is never counted in a later one. No sleeps, no polling: futexes.
 //
+// Holds. A debugger that has stopped the machine is no freeze: it may last for hours, and captures are
+// still taken meanwhile. It *holds* participants: a held one does not enter the guest (EnterGuest says
+// no, AwaitTurn sleeps) but parks for freezes and runs tasks like any other. To know that held
+// participants are outside the guest, and to have their state, take a freeze and let it go.
+//
 // Memory ordering: what a participant wrote before it parked is visible to the leader after
 // Freeze/TryLead returns; what the leader wrote is visible to the participants after the thaw.
 //
 // Threads: Freeze from any thread that is not a participant; TryLead, EnterGuest, LeaveGuest, Park only
-// on the participant's own thread; RunOn from any thread.
+// on the participant's own thread, as AwaitTurn; RunOn, Hold and Release from any thread.
 // Units: durations. Errors: DeadlineExceeded.
 #ifndef WATCHSNAP_VMM_PAUSE_BARRIER_H_
 #define WATCHSNAP_VMM_PAUSE_BARRIER_H_
@@ -105,6 +110,12 @@ class PauseBarrier {
   // Runs queued tasks and, while a freeze is under way, saves the state and stays until the thaw
   // (running tasks meanwhile).
   void Park(int index);
+  // What a participant does that EnterGuest refused: Park, then, if it is held, sleep until something
+  // changes (also a task that has run). May return early: ask EnterGuest again.
+  void AwaitTurn(int index);
+  // From now on the participant stays out of the guest. Does not wait for it to come out; idempotent.
+  void Hold(int index);
+  void Release(int index);
   // The participant's thread ends: it counts as parked from now on.
   void Retire(int index);
 
@@ -129,6 +140,7 @@ class PauseBarrier {
     std::atomic<uint32_t> state{kOutside};
     std::atomic<uint32_t> parked_epoch{0};
     std::atomic<bool> has_tasks{false};
+    std::atomic<bool> held{false};
     std::atomic<uint64_t> thread{0};  // gettid of the owner, 0 until known
     absl::Mutex mutex;
     std::deque<Task*> tasks ABSL_GUARDED_BY(mutex);
@@ -136,6 +148,7 @@ class PauseBarrier {
 
   absl::StatusOr<FrozenVcpus> StopOthers(uint32_t epoch, int leader, absl::Time deadline);
   void CountParked(int index, uint32_t epoch);
+  void WakeSleepers();
   void RunTasks(Slot& slot);
   void Thaw();
 
@@ -147,6 +160,7 @@ class PauseBarrier {
   // Changes at every thaw and every task: what parked participants sleep on.
   std::atomic<uint32_t> wake_{0};
   std::atomic<uint32_t> waiting_leaders_{0};
+  std::atomic<uint32_t> held_{0};  // how many are held, raised before the first of them sleeps
   std::atomic<uint32_t> expected_{0};
   std::atomic<uint64_t> freezes_{0};
 };

@@ -28,7 +28,7 @@ class FakeVcpu : public PauseParticipant {
   void Loop(PauseBarrier* barrier, int index) {
     while (!stop) {
       if (!barrier->EnterGuest(index)) {
-        barrier->Park(index);
+        barrier->AwaitTurn(index);
         continue;
       }
       while (deaf.load() || !kicked_.load()) {
@@ -202,6 +202,53 @@ TEST_F(PauseBarrierTest, TasksRunOnTheParticipantsThreadFrozenOrNot) {
   for (int i = 0; i < 2; ++i) EXPECT_EQ(owner(i), threads_[i].get_id());
   EXPECT_THAT(barrier_->RunOn(0, [] { return absl::InternalError("no"); }),
               StatusIs(absl::StatusCode::kInternal));
+}
+
+TEST_F(PauseBarrierTest, AHeldParticipantStaysOutParksAndRunsTasksWhileTheOthersGoOn) {
+  Start(3);
+  Go();
+  for (int i = 0; i < 3; ++i) WaitForProgress(i);
+  barrier_->Hold(1);
+  barrier_->Hold(1);  // once is enough
+  ASSERT_THAT(barrier_->Freeze(absl::Seconds(30)).status(), IsOk());
+  const uint64_t then = vcpus_[1]->progress;
+  EXPECT_EQ(vcpus_[1]->saved_progress, then);
+  for (int round = 0; round < 500; ++round) {
+    ASSERT_THAT(barrier_->Freeze(absl::Seconds(30)).status(), IsOk()) << "round " << round;
+    ASSERT_THAT(barrier_->RunOn(1, [] { return absl::OkStatus(); }), IsOk());
+  }
+  WaitForProgress(0);
+  WaitForProgress(2);
+  EXPECT_EQ(vcpus_[1]->progress, then);
+  barrier_->Release(1);
+  barrier_->Release(1);
+  WaitForProgress(1);
+}
+
+TEST_F(PauseBarrierTest, HoldsComeAndGoAmidFreezesOfParticipantsAndOthers) {
+  Start(3, /*hit_every=*/50);
+  for (auto& vcpu : vcpus_) vcpu->while_leading = [this] { ++total_; };
+  Go();
+  for (int round = 0; round < 300; ++round) {
+    for (int i = 0; i < 3; ++i) barrier_->Hold(i);
+    ASSERT_THAT(barrier_->Freeze(absl::Seconds(30)).status(), IsOk()) << "round " << round;
+    const uint64_t sum = vcpus_[0]->progress + vcpus_[1]->progress + vcpus_[2]->progress;
+    ASSERT_THAT(barrier_->Freeze(absl::Seconds(30)).status(), IsOk());
+    EXPECT_EQ(vcpus_[0]->progress + vcpus_[1]->progress + vcpus_[2]->progress, sum);
+    barrier_->Release(round % 3);  // one alone goes on
+    WaitForProgress(round % 3);
+    for (int i = 0; i < 3; ++i) barrier_->Release(i);
+  }
+  for (int i = 0; i < 3; ++i) WaitForProgress(i);
+  EXPECT_GT(total_, 0);
+}
+
+TEST_F(PauseBarrierTest, AHeldParticipantCanBeStopped) {
+  Start(2);
+  Go();
+  barrier_->Hold(1);  // the last: nobody else's stop wakes it
+  ASSERT_THAT(barrier_->Freeze(absl::Seconds(30)).status(), IsOk());
+  // TearDown stops and joins it without a Release.
 }
 
 TEST_F(PauseBarrierTest, ARetiredParticipantCountsAsParkedAndTakesNoTasks) {

@@ -103,6 +103,15 @@ absl::Status Vcpu::SetRegisters(const kvm_regs& regs) {
   return absl::OkStatus();
 }
 
+absl::Status Vcpu::SetSpecialRegisters(const kvm_sregs& sregs) {
+  if (ioctl(fd_, KVM_SET_SREGS, &sregs) != 0) {
+    return absl::ErrnoToStatus(errno, absl::StrCat("KVM_SET_SREGS on vCPU ", index_));
+  }
+  run_->s.regs.sregs = sregs;
+  registers_.sregs = sregs;
+  return absl::OkStatus();
+}
+
 absl::Status Vcpu::SetGuestDebug(const kvm_guest_debug& debug) {
   if (ioctl(fd_, KVM_SET_GUEST_DEBUG, &debug) != 0) {
     return absl::ErrnoToStatus(errno, absl::StrCat("KVM_SET_GUEST_DEBUG on vCPU ", index_));
@@ -124,7 +133,7 @@ absl::StatusOr<uint64_t> Vcpu::ReadMsr(uint32_t index) {
 void Vcpu::Loop(PauseBarrier* barrier, VcpuExitObserver* observer) {
   while (!stop_) {
     if (!barrier->EnterGuest(index_)) {
-      barrier->Park(index_);
+      barrier->AwaitTurn(index_);
       continue;
     }
     if (context_.guest_time != nullptr) context_.guest_time->EnterGuest(index_);

@@ -85,6 +85,7 @@ class Vcpu : public PauseParticipant {
 
   // The following are for the vCPU's own thread.
   absl::Status SetRegisters(const kvm_regs& regs);
+  absl::Status SetSpecialRegisters(const kvm_sregs& sregs);
   absl::Status SetGuestDebug(const kvm_guest_debug& debug);
   absl::StatusOr<uint64_t> ReadMsr(uint32_t index);
   // Number of KVM_RUN returns so far, by any reason; approximate from other threads.
