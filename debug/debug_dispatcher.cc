@@ -4,7 +4,9 @@
 
 namespace watchsnap {
 
-void DebugDispatcher::OnDebugExit(Vcpu& vcpu, const kvm_debug_exit_arch& exit) {
+void DebugDispatcher::OnDebugExit(Vcpu& vcpu, const kvm_debug_exit_arch& from_kvm) {
+  kvm_debug_exit_arch exit = from_kvm;
+  if (layer_ != nullptr && !layer_->OnDebugExit(vcpu.index(), exit)) return;
   if (device_ == nullptr) {
     LOG_FIRST_N(WARNING, 1) << "vCPU " << vcpu.index()
                             << ": a debug exit, but no debug plugin is connected; dropped";

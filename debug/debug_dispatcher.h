@@ -6,8 +6,10 @@
 //   ... the device is made over the machine, the sink over the device ...
 //   dispatcher.Connect(device.get(), &sink);             // before Machine::Start
 //
-// Threads: Connect before the machine starts; OnDebugExit on vCPU threads.
-// Ownership: borrows both; they must outlive Machine::Stop.
+// A DebugLayer, if there is one, sees each exit first.
+//
+// Threads: Connect and SetLayer before the machine starts; OnDebugExit on vCPU threads.
+// Ownership: borrows them; they must outlive Machine::Stop.
 #ifndef WATCHSNAP_DEBUG_DEBUG_DISPATCHER_H_
 #define WATCHSNAP_DEBUG_DEBUG_DISPATCHER_H_
 
@@ -17,6 +19,15 @@
 
 namespace watchsnap {
 
+// What sees debug exits before the plugin: a debugger's breakpoints and single steps are no watch's.
+class DebugLayer {
+ public:
+  virtual ~DebugLayer() = default;
+  // On the vCPU's thread. False: the exit was all this layer's. Else it goes to the plugin, without the
+  // causes (bits of DR6) that were this layer's and have been taken out.
+  virtual bool OnDebugExit(int vcpu, kvm_debug_exit_arch& exit) = 0;
+};
+
 class DebugDispatcher : public VcpuExitObserver {
  public:
   // `sink` may be null: hits are then dropped.
@@ -25,9 +36,12 @@ class DebugDispatcher : public VcpuExitObserver {
     sink_ = sink;
   }
 
+  void SetLayer(DebugLayer* layer) { layer_ = layer; }
+
   void OnDebugExit(Vcpu& vcpu, const kvm_debug_exit_arch& exit) override;
 
  private:
+  DebugLayer* layer_ = nullptr;
   DebugDevice* device_ = nullptr;
   HitSink* sink_ = nullptr;
 };

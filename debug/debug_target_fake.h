@@ -47,6 +47,7 @@ class DebugTargetFake : public DebugTarget {
   void FailNextFreeze(absl::Status status) { next_freeze_failure_ = std::move(status); }
 
   const kvm_guest_debug& guest_debug(int vcpu) const { return vcpus_[vcpu].debug; }
+  VcpuRegisters& saved_registers(int vcpu) { return vcpus_[vcpu].saved; }
   kvm_debugregs& debug_regs(int vcpu) { return vcpus_[vcpu].regs; }
   const std::vector<Change>& changes() const { return changes_; }
   void ForgetChanges() { changes_.clear(); }

@@ -1,0 +1,88 @@
+#include "debug/gdb_server/shared_watches.h"
+
+#include <algorithm>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+
+namespace watchsnap::gdb {
+
+absl::StatusOr<WatchId> SharedWatches::ArmForDebugger(uint64_t address, uint32_t length) {
+  WatchSpec spec;
+  spec.address = address;
+  spec.length = length;
+  spec.tag = absl::StrFormat("gdb's %#x", address);
+  return ArmFor(kDebugger, spec);
+}
+
+absl::Status SharedWatches::DisarmForDebugger(WatchId watch) { return DisarmFor(kDebugger, watch); }
+
+absl::StatusOr<WatchId> SharedWatches::ArmFor(Owner owner, const WatchSpec& spec) {
+  absl::MutexLock arm_lock(&arm_mutex_);
+  if (!spec.reserved_slot) {
+    absl::MutexLock lock(&mutex_);
+    for (Watch& watch : watches_) {
+      if (watch.reserved_slot || watch.address != spec.address || watch.length != spec.length ||
+          (watch.owners & owner) != 0) {
+        continue;
+      }
+      watch.owners |= owner;
+      return watch.id;
+    }
+  }
+  absl::StatusOr<WatchId> id = plugin_->Arm(spec);
+  if (!id.ok()) return id;
+  // A hit before this line is of nobody's known: it goes to the session, which is right for its own
+  // watches; the debugger arms while it holds all vCPUs.
+  absl::MutexLock lock(&mutex_);
+  watches_.push_back({*id, spec.address, spec.length, spec.reserved_slot, owner});
+  return id;
+}
+
+absl::Status SharedWatches::DisarmFor(Owner owner, WatchId id) {
+  absl::MutexLock arm_lock(&arm_mutex_);
+  {
+    absl::MutexLock lock(&mutex_);
+    auto watch = std::find_if(watches_.begin(), watches_.end(),
+                              [id](const Watch& candidate) { return candidate.id == id; });
+    if (watch == watches_.end() || (watch->owners & owner) == 0) {
+      return absl::NotFoundError(absl::StrCat("there is no watch ", id, " to disarm"));
+    }
+    watch->owners &= ~static_cast<unsigned>(owner);
+    if (watch->owners != 0) return absl::OkStatus();
+    watches_.erase(watch);
+  }
+  return plugin_->Disarm(id);
+}
+
+absl::Status SharedWatches::Retarget(WatchId id, uint64_t address, uint32_t length) {
+  absl::Status status = plugin_->Retarget(id, address, length);
+  if (!status.ok()) return status;
+  absl::MutexLock lock(&mutex_);
+  for (Watch& watch : watches_) {
+    if (watch.id != id) continue;
+    watch.address = address;
+    watch.length = length;
+  }
+  return absl::OkStatus();
+}
+
+void SharedWatches::OnExit(int vcpu, const kvm_debug_exit_arch& exit, WatchHits& hits) {
+  plugin_->OnExit(vcpu, exit, hits);
+  int kept = 0;
+  for (int i = 0; i < hits.count; ++i) {
+    const WatchHit hit = hits.hits[i];
+    unsigned owners = kSession;
+    {
+      absl::MutexLock lock(&mutex_);
+      for (const Watch& watch : watches_) {
+        if (watch.id == hit.watch) owners = watch.owners;
+      }
+    }
+    if ((owners & kDebugger) != 0) listener_.OnDebuggerHit(hit);
+    if ((owners & kSession) != 0) hits.hits[kept++] = hit;
+  }
+  hits.count = kept;
+}
+
+}  // namespace watchsnap::gdb
