@@ -54,6 +54,9 @@ struct VmSessionConfig {
   uint64_t memory_bytes = 512ull << 20;
   std::string append;        // further kernel command line
   std::string debug_plugin = "hw_watch";
+  // Path of the Unix socket where gdb may attach; empty: no gdb. While gdb has stopped the guest,
+  // `duration` and `boot_timeout` go on.
+  std::string gdb_socket;
   // Armed before the guest gets its go; a refusal ends the run with that status.
   std::vector<std::string> watches;
   WatchOptions watch_options;

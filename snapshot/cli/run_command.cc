@@ -10,10 +10,12 @@
 #include <string>
 #include <utility>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
 #include "absl/time/clock.h"
+#include "debug/gdb_server/gdb_server.h"
 #include "debug/hw_watch/self_test.h"
 #include "debug/kernel/kernel_variables.h"
 #include "debug/symbols/kernel_symbols.h"
@@ -53,6 +55,7 @@ CommandLine RunCommandLine() {
        {"name", "NAME", "names the sidecar files (run)"},
        {"sidecar-dir", "DIR", "where they go (watchsnap-out)"},
        {"debug-plugin", "NAME", "how to trap (hw_watch)"},
+       {"gdb", "unix:PATH", "let gdb attach over a Unix socket, made at PATH; it shares the watchpoint slots"},
        {"host", "auto|direct|emulated", "where to run: this machine's KVM, or an emulated KVM host with real "
                                         "watchpoints (auto)"},
        {"console", "", "show the guest's console on stderr"},
@@ -144,6 +147,17 @@ absl::StatusOr<VmSessionConfig> Configure(const CommandLine& line) {
   config.test_name = line.Get("name", "run");
   config.sidecar_dir = UserPath(line.Get("sidecar-dir", "watchsnap-out"));
   config.debug_plugin = line.Get("debug-plugin", "hw_watch");
+  if (line.Has("gdb")) {
+    const std::string where = line.Get("gdb");
+    std::string_view path = where;
+    if (!absl::ConsumePrefix(&path, "unix:")) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("--gdb is unix:PATH, as unix:/tmp/gdb.sock, not '", where, "'"));
+    }
+    config.gdb_socket = path.empty() ? "" : UserPath(std::string(path));
+    absl::Status status = gdb::CheckSocketPath(config.gdb_socket);
+    if (!status.ok()) return absl::Status(status.code(), absl::StrCat("--gdb: ", status.message()));
+  }
   config.append = absl::StrCat(line.Get("append"), " rdinit=/", kGuestInitPath);
   std::vector<uint8_t> user_initrd;
   if (line.Has("initrd")) {
@@ -212,6 +226,16 @@ int ChooseHost(const CommandLine& line, const VmSessionConfig& config,
   const absl::Status here =
       host == "auto" ? HwWatchDeliversHere() : absl::UnavailableError("asked for by --host");
   if (here.ok()) return 0;
+  if (!config.gdb_socket.empty()) {
+    return Complain(
+        absl::StrCat("--gdb: a gdb on this machine cannot reach a guest in the emulated KVM host, where this "
+                     "run would have to be (", host == "auto"
+                         ? "this machine's /dev/kvm does not deliver hardware watchpoints"
+                         : "as asked by --host",
+                     "). Use --host direct, where watches are not needed, or run both in that host: "
+                     "./bazelw run //testing/kvm_host -- sh -c 'watchsnap run … & gdb …'"),
+        kExitHostCannot);
+  }
   std::fprintf(stderr, "watchsnap: running in the emulated KVM host (%s)\n",
                host == "auto" ? "this machine's /dev/kvm does not deliver hardware watchpoints"
                               : "as asked");

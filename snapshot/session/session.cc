@@ -46,6 +46,7 @@ absl::StatusOr<std::unique_ptr<Session>> Session::Create(VmSessionConfig config)
 }
 
 Session::~Session() {
+  if (gdb_ != nullptr) gdb_->Stop();
   if (machine_ != nullptr) {
     if (config_.interrupt_fd >= 0) machine_->loop().Unwatch(config_.interrupt_fd);
     machine_->Stop();
@@ -101,10 +102,8 @@ absl::Status Session::CreateMachine() {
   machine_ = *std::move(created);
 
   target_ = std::make_unique<MachineDebugTarget>(machine_.get());
-  absl::StatusOr<std::unique_ptr<DebugDevice>> device =
-      CreateDebugDevice(config_.debug_plugin, *target_);
-  if (!device.ok()) return MarkSessionFailure(device.status(), SessionFailure::kInput);
-  device_ = *std::move(device);
+  absl::Status status = CreateDevice();
+  if (!status.ok()) return MarkSessionFailure(status, SessionFailure::kInput);
   absl::StatusOr<std::unique_ptr<EvidenceRing>> ring =
       EvidenceRing::Create(config_.evidence_ring_bytes);
   if (!ring.ok()) return ring.status();
@@ -135,6 +134,24 @@ absl::Status Session::CreateMachine() {
     });
   }
   return absl::OkStatus();
+}
+
+absl::Status Session::CreateDevice() {
+  DebugTarget* target = target_.get();
+  if (!config_.gdb_socket.empty()) {
+    gdb_ = std::make_unique<gdb::GdbLayer>(machine_.get(), target);
+    target = &gdb_->target();
+  }
+  absl::StatusOr<std::unique_ptr<DebugDevice>> device =
+      CreateDebugDevice(config_.debug_plugin, *target);
+  if (!device.ok()) return device.status();
+  device_ = *std::move(device);
+  if (gdb_ == nullptr) return absl::OkStatus();
+  device_ = gdb_->Share(std::move(device_));
+  dispatcher_.SetLayer(&gdb_->layer());
+  return gdb_->Listen(config_.gdb_socket, [this](std::string_view text) {
+    Progress(absl::StrCat("gdb: ", text));
+  });
 }
 
 ControlHandlers Session::MakeHandlers() {
@@ -247,6 +264,10 @@ absl::Status Session::IdentifyKernel(const Hello& hello) {
                            absl::ToDoubleSeconds(absl::Now() - machine_->start_time()),
                            (*kernel)->slide(), (*kernel)->slide_source(),
                            absl::BytesToHexString(symbols_->build_id())));
+  if (gdb_ != nullptr && (*kernel)->slide() != 0) {
+    Progress(absl::StrFormat("gdb: the kernel's symbols in gdb: symbol-file -o %#x %s",
+                             (*kernel)->slide(), config_.vmlinux_path));
+  }
   absl::MutexLock lock(&mutex_);
   kernel_ = *std::move(kernel);
   variables_ = parts.variables;
@@ -456,6 +477,7 @@ absl::Status Session::Keep(int watch, Report report) {
 }
 
 void Session::Finish(VmResult& result) {
+  if (gdb_ != nullptr) gdb_->Stop();
   machine_->Stop();
   // Nobody answers these any more: their responders refuse.
   while (events_.RunOne(absl::Now())) {
@@ -487,6 +509,12 @@ absl::StatusOr<VmResult> Session::Run() {
   VmResult result;
   absl::Status status = machine_->Start();
   if (!status.ok()) return status;
+  if (gdb_ != nullptr) {
+    gdb_->Start();
+    // Of a bzImage the slide is not known yet; IdentifyKernel tells it.
+    Progress(absl::StrCat("gdb can attach at any time: gdb -ex 'target remote ", config_.gdb_socket,
+                          "' ", config_.kernel_path.empty() ? config_.vmlinux_path : ""));
+  }
   WaitForEnd(result);
   Finish(result);
   if (!refused_.ok()) return Refused(refused_);

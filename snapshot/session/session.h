@@ -20,6 +20,7 @@
 #include "absl/types/span.h"
 #include "debug/debug_device.h"
 #include "debug/debug_dispatcher.h"
+#include "debug/gdb_server/gdb_layer.h"
 #include "debug/machine_debug_target.h"
 #include "debug/symbols/kernel_symbols.h"
 #include "devices/standard_devices.h"
@@ -52,6 +53,7 @@ class Session {
   explicit Session(VmSessionConfig config) : config_(std::move(config)) {}
   absl::Status Init();
   absl::Status CreateMachine();
+  absl::Status CreateDevice();
   ControlHandlers MakeHandlers();
   void Progress(std::string_view text);
 
@@ -86,6 +88,7 @@ class Session {
   DebugDispatcher dispatcher_;
   std::unique_ptr<Machine> machine_;
   std::unique_ptr<MachineDebugTarget> target_;
+  std::unique_ptr<gdb::GdbLayer> gdb_;  // where config_ has a socket for it
   std::unique_ptr<DebugDevice> device_;
   std::unique_ptr<EvidencePool> pool_;
   std::unique_ptr<FreezeCoordinator> coordinator_;
