@@ -6,6 +6,7 @@ is used in place of ours.
 
 load("@watchsnap//third_party/bpf:clang.bzl", "bpf_clang", "static_libelf")
 load("@watchsnap//third_party/debian:debian.bzl", "debian_source")
+load("@watchsnap//third_party/gdb:gdb.bzl", "debian_gdb")
 load("@watchsnap//third_party/kernel:kernel.bzl", "watched_kernel")
 load("@watchsnap//third_party/kvm_host:kvm_host.bzl", "kvm_host_kernel", "kvm_host_qemu")
 load("@watchsnap//third_party:vendored.bzl", "system_library", "vendored_repository")
@@ -90,6 +91,10 @@ def _bpf():
         suite = "trixie",
     )
 
+def _debuggers():
+    # Only the test that attaches a real gdb needs it.
+    _maybe(debian_gdb, name = "debian_gdb", suite = "bookworm")
+
 def _machines():
     # The first Debian kernel with sched_ext is in trixie-backports.
     _maybe(
@@ -121,4 +126,5 @@ def watchsnap_dependencies():
     _bazel_support()
     _libraries()
     _bpf()
+    _debuggers()
     _machines()
