@@ -20,13 +20,16 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
 
+#include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
+#include "vmm/step_end.h"
 #include "vmm/x86_64/registers.h"
 
 namespace watchsnap {
@@ -62,6 +65,41 @@ class DebugTarget {
   // symbols are known: a bare guest, a kernel that is not identified yet. Looks through an index of
   // the kernel's functions: not from OnExit.
   virtual std::string FunctionAt(uint64_t) { return ""; }
+
+  // For plugins that watch by page protection. Targets that stand for no machine have none of it.
+  // The guest-physical address of `kva`, by the page tables of `vcpu` as last saved; nullopt where it
+  // is not mapped. As HostAddress: frozen, or on that vCPU's own thread.
+  virtual std::optional<uint64_t> GuestPhysical(int /*vcpu*/, uint64_t /*kva*/) {
+    return std::nullopt;
+  }
+  // The host address of guest-physical [gpa, gpa + length), or nullptr where it is no RAM.
+  virtual uint8_t* HostOfPhysical(uint64_t /*gpa*/, uint64_t /*length*/) { return nullptr; }
+  // Pages whose stores exit (vmm/page_protection.h); only under a freeze, by whoever holds it.
+  virtual absl::Status SetReadOnlyPages(absl::Span<const uint64_t> /*pages*/) {
+    return absl::UnimplementedError("this debug target has no pages to protect");
+  }
+  virtual absl::Status SetHostProtected(absl::Span<const uint64_t> /*pages*/, bool /*on*/) {
+    return absl::UnimplementedError("this debug target has no pages to protect");
+  }
+  // On the thread of `vcpu`, inside a DebugDevice call other than OnMmio: freezes all others, runs `task`
+  // and lets them go. Waits its turn behind another freeze, parked for it: what was known of the guest
+  // before may have changed.
+  virtual absl::Status LeadFrozen(int /*vcpu*/, absl::FunctionRef<absl::Status()> /*task*/) {
+    return absl::UnimplementedError("this debug target cannot freeze from a vCPU's thread");
+  }
+  // Within LeadFrozen: one instruction of `vcpu`, natively (Vcpu::Step).
+  virtual absl::StatusOr<StepEnd> Step(int /*vcpu*/) {
+    return absl::UnimplementedError("this debug target cannot step");
+  }
+  // Vcpu::GuestTraces and GiveTrace; the first also from OnMmio.
+  virtual bool GuestTraces(int /*vcpu*/) { return false; }
+  virtual absl::Status GiveTrace(int /*vcpu*/) {
+    return absl::UnimplementedError("this debug target has no exceptions");
+  }
+  // Vcpu::DropQueuedException.
+  virtual absl::Status DropQueuedException(int /*vcpu*/, uint8_t /*vector*/) {
+    return absl::UnimplementedError("this debug target has no exceptions");
+  }
 };
 
 struct WatchSpec {
@@ -91,8 +129,12 @@ struct WatchHit {
   // counts it as a hit that was suppressed.
   bool count_only = false;
   bool values_known = false;  // false: the watched bytes could not be read
+  // Of a watch longer than 8 bytes: of the bytes at stored_address, at most 8.
   uint64_t old_value = 0;
   uint64_t new_value = 0;
+  // What of the watch the store wrote, where the plugin knows it; 0: not known.
+  uint64_t stored_address = 0;
+  uint32_t stored_bytes = 0;
 };
 
 // A fixed-size list: OnExit does not allocate.
@@ -106,8 +148,17 @@ struct DebugCapabilities {
   bool has_reserved_slot = false;
   std::string lengths;  // for people: "1, 2, 4 or 8 bytes, aligned"
   std::string cost;     // for people: "one debug exit a hit"
+  // Any length at any address. Else 1, 2, 4 or 8 bytes, aligned to the length, and the rest is refused.
+  bool any_length = false;
 };
 inline constexpr int kUnlimitedWatches = 1 << 20;
+
+// What a plugin made of a guest access to memory that KVM did not serve.
+enum class MmioAnswer {
+  kNotMine,
+  kServed,                  // done, as the guest wanted it
+  kServedTellWhenComplete,  // done; OnMmioComplete is wanted once the instruction is over
+};
 
 class DebugDevice {
  public:
@@ -115,6 +166,9 @@ class DebugDevice {
 
   virtual std::string_view Name() const = 0;
   virtual DebugCapabilities Capabilities() const = 0;
+  // Whether this plugin works on this host, for a machine with so many vCPUs: tried, where it can be.
+  // Any thread, with or without a machine; may take seconds. The first Arm of a process asks it too.
+  virtual absl::Status TryHost(int /*vcpus*/) { return absl::OkStatus(); }
 
   // Returns only when every vCPU runs with the watch, or fails and leaves nothing armed.
   virtual absl::StatusOr<WatchId> Arm(const WatchSpec& spec) = 0;
@@ -130,6 +184,23 @@ class DebugDevice {
   // A KVM_EXIT_DEBUG of `vcpu`. Fills `hits` with the watches that were hit, all slots of the exit.
   // What is not this plugin's goes back to the guest whole, inside the call.
   virtual void OnExit(int vcpu, const kvm_debug_exit_arch& exit, WatchHits& hits) = 0;
+
+  // For plugins that watch by page protection, all on the thread of `vcpu`, under the rules of OnExit
+  // (but for LeadFrozen, where it is allowed). VcpuExitObserver (vmm/vcpu.h) says when they come.
+  virtual MmioAnswer OnMmio(int /*vcpu*/, uint64_t /*gpa*/, absl::Span<uint8_t> /*data*/,
+                            bool /*is_write*/) {
+    return MmioAnswer::kNotMine;
+  }
+  virtual void OnMmioComplete(int /*vcpu*/, WatchHits& /*hits*/) {}
+  // True: the vCPU may go on.
+  virtual bool OnMemoryFault(int /*vcpu*/, WatchHits& /*hits*/) { return false; }
+  // True: the vCPU may go on. Else `explanation` is told with the end of the run.
+  virtual bool OnInternalError(int /*vcpu*/, WatchHits& /*hits*/, std::string& /*explanation*/) {
+    return false;
+  }
+  // Called after each of these that filled `hits`, until it leaves them empty: one store may hit more
+  // watches than a WatchHits holds.
+  virtual void MoreHits(int /*vcpu*/, WatchHits& hits) { hits.count = 0; }
 
   // What the plugin has to tell of a run besides its hits, as lines for people and tests. Called once
   // the vCPUs have stopped, on the thread that made the device; DebugTarget::FunctionAt works.

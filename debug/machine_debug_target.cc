@@ -20,9 +20,8 @@ constexpr uint64_t kPageSize = 4096;
 // PTI_PGTABLE_SWITCH_BIT); the user's tables lack the kernel's data.
 constexpr uint64_t kUserTablesBit = 1u << 12;
 
-// The host address of [kva, kva + length), within one page, by the page tables of `registers`.
-uint8_t* Translate(const GuestMemory& memory, const VcpuRegisters& registers, uint64_t kva,
-                   uint64_t length) {
+std::optional<uint64_t> Translate(const GuestMemory& memory, const VcpuRegisters& registers,
+                                  uint64_t kva) {
   PagingState paging = {.cr0 = registers.sregs.cr0,
                         .cr3 = registers.sregs.cr3,
                         .cr4 = registers.sregs.cr4,
@@ -32,7 +31,8 @@ uint8_t* Translate(const GuestMemory& memory, const VcpuRegisters& registers, ui
     paging.cr3 &= ~kUserTablesBit;
     found = TranslateVirtual(memory, paging, kva);
   }
-  return found.has_value() ? memory.HostAddress(found->gpa, length) : nullptr;
+  if (!found.has_value()) return std::nullopt;
+  return found->gpa;
 }
 
 }  // namespace
@@ -73,7 +73,8 @@ uint8_t* MachineDebugTarget::HostAddress(int vcpu, uint64_t kva, uint64_t length
   uint8_t* first = nullptr;
   for (uint64_t done = 0; done < length;) {
     const uint64_t in_page = std::min(length - done, kPageSize - (kva + done) % kPageSize);
-    uint8_t* host = Translate(machine_->memory(), registers, kva + done, in_page);
+    const std::optional<uint64_t> gpa = Translate(machine_->memory(), registers, kva + done);
+    uint8_t* host = gpa.has_value() ? machine_->memory().HostAddress(*gpa, in_page) : nullptr;
     if (host == nullptr || (first != nullptr && host != first + done)) return nullptr;
     if (first == nullptr) first = host;
     done += in_page;
@@ -95,6 +96,37 @@ std::string MachineDebugTarget::FunctionAt(uint64_t pc) {
 void MachineDebugTarget::SetFunctionNames(std::function<std::string(uint64_t pc)> name_of) {
   absl::MutexLock lock(&mutex_);
   function_names_ = std::move(name_of);
+}
+
+std::optional<uint64_t> MachineDebugTarget::GuestPhysical(int vcpu, uint64_t kva) {
+  return Translate(machine_->memory(), Registers(vcpu), kva);
+}
+
+uint8_t* MachineDebugTarget::HostOfPhysical(uint64_t gpa, uint64_t length) {
+  return machine_->memory().HostAddress(gpa, length);
+}
+
+absl::Status MachineDebugTarget::SetReadOnlyPages(absl::Span<const uint64_t> pages) {
+  return machine_->page_protection().SetReadOnly(pages);
+}
+
+absl::Status MachineDebugTarget::SetHostProtected(absl::Span<const uint64_t> pages, bool on) {
+  return machine_->page_protection().SetHostProtected(pages, on);
+}
+
+absl::Status MachineDebugTarget::LeadFrozen(int vcpu, absl::FunctionRef<absl::Status()> task) {
+  for (;;) {
+    absl::StatusOr<FrozenVcpus> frozen = machine_->barrier().TryLead(vcpu, kFreezeDeadline);
+    if (frozen.ok()) return task();
+    if (!absl::IsUnavailable(frozen.status())) return frozen.status();
+    machine_->barrier().Park(vcpu);
+  }
+}
+
+absl::StatusOr<StepEnd> MachineDebugTarget::Step(int vcpu) { return machine_->vcpu(vcpu).Step(); }
+
+absl::Status MachineDebugTarget::DropQueuedException(int vcpu, uint8_t vector) {
+  return machine_->vcpu(vcpu).DropQueuedException(vector);
 }
 
 }  // namespace watchsnap

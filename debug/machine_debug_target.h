@@ -8,11 +8,14 @@
 #define WATCHSNAP_DEBUG_MACHINE_DEBUG_TARGET_H_
 
 #include <functional>
+#include <optional>
 #include <string>
 #include <string_view>
 
 #include "absl/base/thread_annotations.h"
+#include "absl/functional/function_ref.h"
 #include "absl/synchronization/mutex.h"
+#include "absl/types/span.h"
 #include "debug/debug_device.h"
 #include "vmm/machine.h"
 
@@ -38,6 +41,15 @@ class MachineDebugTarget : public DebugTarget {
     return machine_->guest_time().why_not_hidden();
   }
   std::string FunctionAt(uint64_t pc) override;
+  std::optional<uint64_t> GuestPhysical(int vcpu, uint64_t kva) override;
+  uint8_t* HostOfPhysical(uint64_t gpa, uint64_t length) override;
+  absl::Status SetReadOnlyPages(absl::Span<const uint64_t> pages) override;
+  absl::Status SetHostProtected(absl::Span<const uint64_t> pages, bool on) override;
+  absl::Status LeadFrozen(int vcpu, absl::FunctionRef<absl::Status()> task) override;
+  absl::StatusOr<StepEnd> Step(int vcpu) override;
+  bool GuestTraces(int vcpu) override { return machine_->vcpu(vcpu).GuestTraces(); }
+  absl::Status GiveTrace(int vcpu) override { return machine_->vcpu(vcpu).GiveTrace(); }
+  absl::Status DropQueuedException(int vcpu, uint8_t vector) override;
 
   // From here on FunctionAt has answers. `name_of` may be called from any thread, as long as this
   // target lives.

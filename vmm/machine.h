@@ -40,6 +40,7 @@
 #include "vmm/event_loop.h"
 #include "vmm/guest_memory.h"
 #include "vmm/guest_time.h"
+#include "vmm/page_protection.h"
 #include "vmm/pause_barrier.h"
 #include "vmm/run_end.h"
 #include "vmm/vcpu.h"
@@ -92,6 +93,8 @@ class Machine : private DeviceHost {
   PauseBarrier& barrier() { return *barrier_; }
   Vm& vm() { return *vm_; }
   const GuestTime& guest_time() const { return *guest_time_; }
+  // Only under a freeze.
+  PageProtection& page_protection() { return *page_protection_; }
   GuestMemory& memory() override { return *memory_; }
   EventLoop& loop() override { return *loop_; }
   absl::StatusOr<FrozenVcpus> Freeze(absl::Duration deadline) { return barrier_->Freeze(deadline); }
@@ -118,6 +121,7 @@ class Machine : private DeviceHost {
 
   std::unique_ptr<GuestMemory> memory_;
   std::unique_ptr<Vm> vm_;
+  std::unique_ptr<PageProtection> page_protection_;
   std::unique_ptr<EventLoop> loop_;
   Bus pio_;
   Bus mmio_;

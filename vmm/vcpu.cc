@@ -18,6 +18,10 @@
 namespace watchsnap {
 namespace {
 
+// SDM vol. 1 §3.4.3.3 and vol. 3B §17.2.3.
+constexpr uint64_t kTrapFlag = 1u << 8;
+constexpr uint64_t kDr6SingleStep = 1u << 14;
+
 // `immediate_exit` is shared with the kicking thread and with the kernel.
 void SetImmediateExit(kvm_run* run, uint8_t value) {
   __atomic_store_n(&run->immediate_exit, value, __ATOMIC_SEQ_CST);
@@ -48,14 +52,15 @@ Vcpu::~Vcpu() {
 }
 
 void Vcpu::StartThread(PauseBarrier* barrier, VcpuExitObserver* observer) {
-  thread_ = std::thread([this, barrier, observer] {
+  observer_ = observer;
+  thread_ = std::thread([this, barrier] {
     pthread_setname_np(pthread_self(), absl::StrCat("vcpu", index_).c_str());
     sigset_t kick;
     sigemptyset(&kick);
     sigaddset(&kick, context_.kick_signal);
     pthread_sigmask(SIG_UNBLOCK, &kick, nullptr);
     pthread_.store(pthread_self());
-    Loop(barrier, observer);
+    Loop(barrier);
     SaveState();
     barrier->Retire(index_);
   });
@@ -71,18 +76,124 @@ void Vcpu::Kick() {
   pthread_kill(pthread_.load(std::memory_order_relaxed), context_.kick_signal);
 }
 
-void Vcpu::SaveState() {
-  if (completion_pending_) {
-    // KVM takes the result of a PIO or MMIO exit at the next entry; with immediate_exit set it does
-    // so and comes straight back (api.rst, KVM_RUN).
-    SetImmediateExit(run_, 1);
-    if (ioctl(fd_, KVM_RUN, 0) == 0 || errno != EINTR) {
-      LOG(WARNING) << "vCPU " << index_ << ": completing a device access while parking ended with exit "
-                   << run_->exit_reason;
-    }
-    SetImmediateExit(run_, 0);
+void Vcpu::CompleteAccess() {
+  // KVM takes the result of a PIO or MMIO exit at the next entry; with immediate_exit set it does so and
+  // comes straight back (api.rst, KVM_RUN), with EINTR or with the next access of the same instruction.
+  while (completion_pending_) {
     completion_pending_ = false;
+    SetImmediateExit(run_, 1);
+    const int result = ioctl(fd_, KVM_RUN, 0);
+    const int error = errno;
+    SetImmediateExit(run_, 0);
+    if (result == 0 && run_->exit_reason == KVM_EXIT_IO) {
+      HandlePortIo();
+    } else if (result == 0 && run_->exit_reason == KVM_EXIT_MMIO) {
+      HandleMmio();
+    } else if (result == 0) {
+      exit_left_over_ = true;
+    } else if (error != EINTR) {
+      LOG(WARNING) << "vCPU " << index_ << ": completing a device access failed: "
+                   << std::strerror(error);
+    }
   }
+}
+
+bool Vcpu::Settle() {
+  for (;;) {
+    if (exit_left_over_) {
+      exit_left_over_ = false;
+      if (!HandleExit()) return false;
+    } else if (tell_when_complete_) {
+      CompleteAccess();
+      tell_when_complete_ = false;
+      observer_->OnMmioComplete(*this);
+    } else {
+      return true;
+    }
+  }
+}
+
+absl::StatusOr<StepEnd> Vcpu::Step() {
+  SaveState();
+  const bool guest_traces = (registers_.regs.rflags & kTrapFlag) != 0;
+  kvm_guest_debug step = guest_debug_;
+  step.control |= KVM_GUESTDBG_ENABLE | KVM_GUESTDBG_SINGLESTEP | KVM_GUESTDBG_BLOCKIRQ;
+  if (ioctl(fd_, KVM_SET_GUEST_DEBUG, &step) != 0) {
+    return absl::ErrnoToStatus(
+        errno, absl::StrCat("KVM_SET_GUEST_DEBUG for a single step of vCPU ", index_));
+  }
+  int result;
+  int error;
+  // The guest's clocks are not told of it (GuestTime): a pause that a step is part of is hidden whole.
+  do {
+    // Who kicks has left word elsewhere (a task, a freeze), and is seen before the guest runs freely.
+    SetImmediateExit(run_, 0);
+    result = ioctl(fd_, KVM_RUN, 0);
+    error = errno;
+    exits_.fetch_add(1, std::memory_order_relaxed);
+  } while (result != 0 && (error == EINTR || error == EAGAIN));
+  has_run_ = true;
+  SaveState();
+  const bool stepped = result == 0 && run_->exit_reason == KVM_EXIT_DEBUG;
+  absl::Status restored = SetGuestDebug(guest_debug_);
+  if (restored.ok() && guest_traces) {
+    // KVM keeps the trap flag of a step and the guest's own in one place, and leaves none behind.
+    kvm_regs regs = registers_.regs;
+    regs.rflags |= kTrapFlag;
+    restored = SetRegisters(regs);
+    if (restored.ok() && stepped) restored = GiveTrace();
+  }
+  if (!restored.ok()) return restored;
+  if (result == 0) {
+    // Somebody else steps this vCPU, too.
+    exit_left_over_ = !stepped || (guest_debug_.control & KVM_GUESTDBG_SINGLESTEP) != 0;
+    return stepped ? StepEnd::kStepped : StepEnd::kOtherExit;
+  }
+  if (error == EFAULT) return StepEnd::kMemoryFault;
+  return absl::ErrnoToStatus(error, absl::StrCat("KVM_RUN for a single step of vCPU ", index_));
+}
+
+bool Vcpu::GuestTraces() {
+  if (context_.sync_registers && has_run_) {
+    return (run_->s.regs.regs.rflags & kTrapFlag) != 0;
+  }
+  kvm_regs regs;
+  return ioctl(fd_, KVM_GET_REGS, &regs) == 0 && (regs.rflags & kTrapFlag) != 0;
+}
+
+absl::Status Vcpu::GiveTrace() {
+  // DR6 says why; KVM does not set it for an exception that is injected here.
+  kvm_debugregs debug_regs;
+  if (ioctl(fd_, KVM_GET_DEBUGREGS, &debug_regs) != 0) {
+    return absl::ErrnoToStatus(errno, absl::StrCat("KVM_GET_DEBUGREGS on vCPU ", index_));
+  }
+  debug_regs.dr6 |= kDr6SingleStep;
+  if (ioctl(fd_, KVM_SET_DEBUGREGS, &debug_regs) != 0) {
+    return absl::ErrnoToStatus(errno, absl::StrCat("KVM_SET_DEBUGREGS on vCPU ", index_));
+  }
+  kvm_guest_debug inject = guest_debug_;
+  inject.control |= KVM_GUESTDBG_INJECT_DB;
+  return SetGuestDebug(inject);
+}
+
+absl::Status Vcpu::DropQueuedException(uint8_t vector) {
+  kvm_vcpu_events events;
+  if (ioctl(fd_, KVM_GET_VCPU_EVENTS, &events) != 0) {
+    return absl::ErrnoToStatus(errno, absl::StrCat("KVM_GET_VCPU_EVENTS on vCPU ", index_));
+  }
+  if (events.exception.nr != vector ||
+      (events.exception.injected == 0 && events.exception.pending == 0)) {
+    return absl::OkStatus();
+  }
+  events.exception = {};
+  if (ioctl(fd_, KVM_SET_VCPU_EVENTS, &events) != 0) {
+    return absl::ErrnoToStatus(errno, absl::StrCat("KVM_SET_VCPU_EVENTS on vCPU ", index_));
+  }
+  return absl::OkStatus();
+}
+
+void Vcpu::SaveState() {
+  CompleteAccess();
   if (context_.sync_registers && has_run_) {
     registers_.regs = run_->s.regs.regs;
     registers_.sregs = run_->s.regs.sregs;
@@ -116,6 +227,8 @@ absl::Status Vcpu::SetGuestDebug(const kvm_guest_debug& debug) {
   if (ioctl(fd_, KVM_SET_GUEST_DEBUG, &debug) != 0) {
     return absl::ErrnoToStatus(errno, absl::StrCat("KVM_SET_GUEST_DEBUG on vCPU ", index_));
   }
+  guest_debug_ = debug;
+  guest_debug_.control &= ~uint32_t{KVM_GUESTDBG_INJECT_DB | KVM_GUESTDBG_INJECT_BP};
   return absl::OkStatus();
 }
 
@@ -130,10 +243,11 @@ absl::StatusOr<uint64_t> Vcpu::ReadMsr(uint32_t index) {
   return msrs.entry(0).data;
 }
 
-void Vcpu::Loop(PauseBarrier* barrier, VcpuExitObserver* observer) {
+void Vcpu::Loop(PauseBarrier* barrier) {
   while (!stop_) {
     if (!barrier->EnterGuest(index_)) {
       barrier->AwaitTurn(index_);
+      if (!Settle()) return;
       continue;
     }
     if (context_.guest_time != nullptr) context_.guest_time->EnterGuest(index_);
@@ -146,12 +260,15 @@ void Vcpu::Loop(PauseBarrier* barrier, VcpuExitObserver* observer) {
     has_run_ = true;
     exits_.fetch_add(1, std::memory_order_relaxed);
     if (result == 0) {
-      if (!HandleExit(observer)) return;
+      if (!HandleExit() || !Settle()) return;
       if (context_.guest_ended != nullptr && context_.guest_ended->load()) return;
       continue;
     }
     if (error == EINTR || error == EAGAIN) continue;
-    if (error == EFAULT && observer != nullptr && observer->OnMemoryFault(*this)) continue;
+    if (error == EFAULT && observer_ != nullptr && observer_->OnMemoryFault(*this)) {
+      if (!Settle()) return;
+      continue;
+    }
     SaveState();
     FailRun(RunEndKind::kInternalError,
             absl::StrFormat("KVM_RUN of vCPU %d failed at pc %#x: %s", index_, registers_.pc(),
@@ -160,17 +277,17 @@ void Vcpu::Loop(PauseBarrier* barrier, VcpuExitObserver* observer) {
   }
 }
 
-bool Vcpu::HandleExit(VcpuExitObserver* observer) {
+bool Vcpu::HandleExit() {
   switch (run_->exit_reason) {
     case KVM_EXIT_IO:
       HandlePortIo();
       return true;
     case KVM_EXIT_MMIO:
-      HandleMmio(observer);
+      HandleMmio();
       return true;
     case KVM_EXIT_DEBUG:
-      if (observer != nullptr) {
-        observer->OnDebugExit(*this, run_->debug.arch);
+      if (observer_ != nullptr) {
+        observer_->OnDebugExit(*this, run_->debug.arch);
         return true;
       }
       FailRun(RunEndKind::kInternalError, "a debug exit with no debugger attached");
@@ -189,13 +306,19 @@ bool Vcpu::HandleExit(VcpuExitObserver* observer) {
                                                                   : RunEndKind::kReset,
               "KVM system event");
       return false;
-    case KVM_EXIT_INTERNAL_ERROR:
+    case KVM_EXIT_INTERNAL_ERROR: {
+      const uint32_t suberror = run_->internal.suberror;
+      std::string explanation;
+      if (observer_ != nullptr && observer_->OnInternalError(*this, explanation)) return true;
+      exit_left_over_ = false;
       SaveState();
       FailRun(RunEndKind::kInternalError,
               absl::StrFormat("vCPU %d: KVM internal error, suberror %d (1: an instruction it could "
-                              "not emulate) at pc %#x",
-                              index_, run_->internal.suberror, registers_.pc()));
+                              "not emulate) at pc %#x%s%s",
+                              index_, suberror, registers_.pc(), explanation.empty() ? "" : ". ",
+                              explanation));
       return false;
+    }
     case KVM_EXIT_FAIL_ENTRY:
       SaveState();
       FailRun(RunEndKind::kInternalError,
@@ -226,11 +349,11 @@ void Vcpu::HandlePortIo() {
   completion_pending_ = true;
 }
 
-void Vcpu::HandleMmio(VcpuExitObserver* observer) {
+void Vcpu::HandleMmio() {
   const auto data = absl::MakeSpan(run_->mmio.data, run_->mmio.len);
   const uint64_t gpa = run_->mmio.phys_addr;
   completion_pending_ = true;
-  if (observer != nullptr && observer->OnMmio(*this, gpa, data, run_->mmio.is_write != 0)) return;
+  if (observer_ != nullptr && observer_->OnMmio(*this, gpa, data, run_->mmio.is_write != 0)) return;
   if (run_->mmio.is_write) {
     context_.mmio->Write(gpa, data);
   } else {

@@ -24,6 +24,7 @@
 #include "vmm/guest_time.h"
 #include "vmm/pause_barrier.h"
 #include "vmm/run_end.h"
+#include "vmm/step_end.h"
 #include "vmm/x86_64/registers.h"
 
 namespace watchsnap {
@@ -39,13 +40,22 @@ class VcpuExitObserver {
   // including giving it back to the guest (Vcpu::InjectDebugException).
   virtual void OnDebugExit(Vcpu& vcpu, const kvm_debug_exit_arch& exit) = 0;
   // A guest access to memory that is no RAM: true if the observer served it; else the bus does.
+  // One instruction may make several such calls (a wide or unaligned store). It may also come while
+  // the vCPU parks: it must not lead a freeze then. An observer that wants to act on a whole
+  // instruction calls Vcpu::TellWhenComplete and does so in OnMmioComplete.
   virtual bool OnMmio(Vcpu& /*vcpu*/, uint64_t /*gpa*/, absl::Span<uint8_t> /*data*/,
                       bool /*is_write*/) {
     return false;
   }
+  // The instruction for which TellWhenComplete was called is over; the registers are those after it.
+  virtual void OnMmioComplete(Vcpu& /*vcpu*/) {}
   // KVM_RUN failed with EFAULT: the guest touched a page that the host protects. True if the
   // observer mended it and the vCPU may go on; else the run ends.
   virtual bool OnMemoryFault(Vcpu& /*vcpu*/) { return false; }
+  // KVM_EXIT_INTERNAL_ERROR: KVM could not emulate an instruction, or deliver an exception. True if
+  // the observer mended it and the vCPU may go on; else the run ends, and `explanation` is told with
+  // it.
+  virtual bool OnInternalError(Vcpu& /*vcpu*/, std::string& /*explanation*/) { return false; }
 };
 
 // What a vCPU needs of its machine.
@@ -88,6 +98,20 @@ class Vcpu : public PauseParticipant {
   absl::Status SetSpecialRegisters(const kvm_sregs& sregs);
   absl::Status SetGuestDebug(const kvm_guest_debug& debug);
   absl::StatusOr<uint64_t> ReadMsr(uint32_t index);
+  // From within OnMmio: OnMmioComplete is wanted.
+  void TellWhenComplete() { tell_when_complete_ = true; }
+  // Runs one instruction of the guest with interrupts held back, saves the registers and puts the debug
+  // state back; a guest that traces itself gets its exception. From an observer's call; to keep the
+  // other vCPUs out the caller leads a freeze. A queued exception is delivered first: see
+  // DropQueuedException.
+  absl::StatusOr<StepEnd> Step();
+  // Whether the guest single-steps itself (RFLAGS.TF), as it stood at the last exit; also from OnMmio.
+  bool GuestTraces();
+  // Gives a guest that traces itself its debug exception for the instruction that is just over: KVM does
+  // not for one that ended in an MMIO exit.
+  absl::Status GiveTrace();
+  // Takes back an exception that KVM has queued for the guest, if it has that vector.
+  absl::Status DropQueuedException(uint8_t vector);
   // Number of KVM_RUN returns so far, by any reason; approximate from other threads.
   uint64_t exits() const { return exits_.load(std::memory_order_relaxed); }
 
@@ -97,11 +121,15 @@ class Vcpu : public PauseParticipant {
 
  private:
   Vcpu(int index, const VcpuContext& context) : index_(index), context_(context) {}
-  void Loop(PauseBarrier* barrier, VcpuExitObserver* observer);
+  void Loop(PauseBarrier* barrier);
   // False if the vCPU can run no more.
-  bool HandleExit(VcpuExitObserver* observer);
+  bool HandleExit();
   void HandlePortIo();
-  void HandleMmio(VcpuExitObserver* observer);
+  void HandleMmio();
+  // Lets KVM take the results of a device access, and serves what else the same instruction wants.
+  void CompleteAccess();
+  // After an exit was handled: what a step left over, what an observer wants to be told.
+  bool Settle();
   void FailRun(RunEndKind kind, const std::string& detail);
 
   const int index_;
@@ -113,6 +141,10 @@ class Vcpu : public PauseParticipant {
   bool stop_ = false;
   bool has_run_ = false;              // run_->s.regs holds something
   bool completion_pending_ = false;   // a PIO or MMIO exit whose result KVM has not taken yet
+  bool tell_when_complete_ = false;
+  bool exit_left_over_ = false;       // by a step or a completion, in run_
+  VcpuExitObserver* observer_ = nullptr;
+  kvm_guest_debug guest_debug_ = {};  // as last set, without what happens once
   std::atomic<uint64_t> exits_{0};
   VcpuRegisters registers_;
 };

@@ -161,6 +161,14 @@ absl::StatusOr<std::vector<kvm_cpuid_entry2>> Vm::SupportedCpuid() const {
   return entries;
 }
 
+absl::Status Vm::SetMemslot(const kvm_userspace_memory_region& memslot) {
+  if (ioctl(fd_, KVM_SET_USER_MEMORY_REGION, &memslot) == 0) return absl::OkStatus();
+  return absl::ErrnoToStatus(
+      errno, absl::StrFormat("KVM_SET_USER_MEMORY_REGION %d [%#x, %#x)%s", memslot.slot,
+                             memslot.guest_phys_addr, memslot.guest_phys_addr + memslot.memory_size,
+                             (memslot.flags & KVM_MEM_READONLY) != 0 ? " read-only" : ""));
+}
+
 absl::Status Vm::MapMemory(const GuestMemory& memory) {
   uint32_t slot = 0;
   for (const MemoryRegion& region : memory.regions()) {
@@ -169,11 +177,8 @@ absl::Status Vm::MapMemory(const GuestMemory& memory) {
     memslot.guest_phys_addr = region.gpa;
     memslot.memory_size = region.size;
     memslot.userspace_addr = reinterpret_cast<uint64_t>(region.host);
-    if (ioctl(fd_, KVM_SET_USER_MEMORY_REGION, &memslot) != 0) {
-      return absl::ErrnoToStatus(
-          errno, absl::StrFormat("KVM_SET_USER_MEMORY_REGION [%#x, %#x)", region.gpa,
-                                 region.gpa + region.size));
-    }
+    absl::Status status = SetMemslot(memslot);
+    if (!status.ok()) return status;
   }
   return absl::OkStatus();
 }

@@ -2,7 +2,8 @@
 // interrupt controllers, interrupt routing, irqfd and ioeventfd. KVM API:
 // Documentation/virt/kvm/api.rst.
 //
-// Threads: interrupt methods from any thread. Memslots are set once, before vCPUs run.
+// Threads: interrupt methods from any thread. Memslots are set before vCPUs run, and changed by
+// PageProtection while all are frozen.
 // Errors: Status with the name of the ioctl that failed and what to do where that is known.
 #ifndef WATCHSNAP_VMM_VM_H_
 #define WATCHSNAP_VMM_VM_H_
@@ -38,7 +39,10 @@ class Vm {
   int Capability(int capability) const;
   absl::StatusOr<std::vector<kvm_cpuid_entry2>> SupportedCpuid() const;
 
+  // One memslot a region, numbered from 0.
   absl::Status MapMemory(const GuestMemory& memory);
+  // KVM_SET_USER_MEMORY_REGION; a size of 0 deletes the memslot. Only while no vCPU runs.
+  absl::Status SetMemslot(const kvm_userspace_memory_region& memslot);
 
   absl::StatusOr<std::unique_ptr<Interrupt>> CreateInterrupt(uint32_t gsi);
   absl::StatusOr<std::unique_ptr<MsiInterrupt>> CreateMsiInterrupt();

@@ -13,15 +13,18 @@
 
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
 #include <vector>
 
 #include "absl/base/thread_annotations.h"
+#include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/synchronization/mutex.h"
+#include "absl/types/span.h"
 #include "debug/debug_device.h"
 
 namespace watchsnap::gdb {
@@ -69,6 +72,28 @@ class GuestDebugComposer : public DebugTarget {
   uint64_t GuestCounter(int vcpu) override { return target_.GuestCounter(vcpu); }
   std::string_view WhyTimeIsNotHidden() override { return target_.WhyTimeIsNotHidden(); }
   std::string FunctionAt(uint64_t pc) override { return target_.FunctionAt(pc); }
+  std::optional<uint64_t> GuestPhysical(int vcpu, uint64_t kva) override {
+    return target_.GuestPhysical(vcpu, kva);
+  }
+  uint8_t* HostOfPhysical(uint64_t gpa, uint64_t length) override {
+    return target_.HostOfPhysical(gpa, length);
+  }
+  absl::Status SetReadOnlyPages(absl::Span<const uint64_t> pages) override {
+    return target_.SetReadOnlyPages(pages);
+  }
+  absl::Status SetHostProtected(absl::Span<const uint64_t> pages, bool on) override {
+    return target_.SetHostProtected(pages, on);
+  }
+  absl::Status LeadFrozen(int vcpu, absl::FunctionRef<absl::Status()> task) override {
+    return target_.LeadFrozen(vcpu, task);
+  }
+  // The vCPU keeps what was last set on it, both halves of it.
+  absl::StatusOr<StepEnd> Step(int vcpu) override { return target_.Step(vcpu); }
+  bool GuestTraces(int vcpu) override { return target_.GuestTraces(vcpu); }
+  absl::Status GiveTrace(int vcpu) override { return target_.GiveTrace(vcpu); }
+  absl::Status DropQueuedException(int vcpu, uint8_t vector) override {
+    return target_.DropQueuedException(vcpu, vector);
+  }
 
  private:
   struct VcpuState {

@@ -69,6 +69,41 @@ absl::Status SharedWatches::Retarget(WatchId id, uint64_t address, uint32_t leng
 
 void SharedWatches::OnExit(int vcpu, const kvm_debug_exit_arch& exit, WatchHits& hits) {
   plugin_->OnExit(vcpu, exit, hits);
+  ShareOut(vcpu, hits);
+}
+
+void SharedWatches::OnMmioComplete(int vcpu, WatchHits& hits) {
+  plugin_->OnMmioComplete(vcpu, hits);
+  ShareOut(vcpu, hits);
+}
+
+bool SharedWatches::OnMemoryFault(int vcpu, WatchHits& hits) {
+  const bool mended = plugin_->OnMemoryFault(vcpu, hits);
+  ShareOut(vcpu, hits);
+  return mended;
+}
+
+bool SharedWatches::OnInternalError(int vcpu, WatchHits& hits, std::string& explanation) {
+  const bool mended = plugin_->OnInternalError(vcpu, hits, explanation);
+  ShareOut(vcpu, hits);
+  return mended;
+}
+
+void SharedWatches::MoreHits(int vcpu, WatchHits& hits) {
+  plugin_->MoreHits(vcpu, hits);
+  ShareOut(vcpu, hits);
+}
+
+void SharedWatches::ShareOut(int vcpu, WatchHits& hits) {
+  // As long as there are some: an empty list would say that there are no more.
+  while (hits.count > 0) {
+    KeepTheSessions(hits);
+    if (hits.count > 0) return;
+    plugin_->MoreHits(vcpu, hits);
+  }
+}
+
+void SharedWatches::KeepTheSessions(WatchHits& hits) {
   int kept = 0;
   for (int i = 0; i < hits.count; ++i) {
     const WatchHit hit = hits.hits[i];

@@ -21,6 +21,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/synchronization/mutex.h"
+#include "absl/types/span.h"
 #include "debug/debug_device.h"
 
 namespace watchsnap::gdb {
@@ -47,6 +48,14 @@ class SharedWatches : public DebugDevice {
   absl::Status Disarm(WatchId watch) override { return DisarmFor(kSession, watch); }
   absl::Status Retarget(WatchId watch, uint64_t address, uint32_t length) override;
   void OnExit(int vcpu, const kvm_debug_exit_arch& exit, WatchHits& hits) override;
+  absl::Status TryHost(int vcpus) override { return plugin_->TryHost(vcpus); }
+  MmioAnswer OnMmio(int vcpu, uint64_t gpa, absl::Span<uint8_t> data, bool is_write) override {
+    return plugin_->OnMmio(vcpu, gpa, data, is_write);
+  }
+  void OnMmioComplete(int vcpu, WatchHits& hits) override;
+  bool OnMemoryFault(int vcpu, WatchHits& hits) override;
+  bool OnInternalError(int vcpu, WatchHits& hits, std::string& explanation) override;
+  void MoreHits(int vcpu, WatchHits& hits) override;
   std::vector<std::string> Summary() override { return plugin_->Summary(); }
 
  private:
@@ -61,6 +70,9 @@ class SharedWatches : public DebugDevice {
 
   absl::StatusOr<WatchId> ArmFor(Owner owner, const WatchSpec& spec);
   absl::Status DisarmFor(Owner owner, WatchId watch);
+  // Tells the listener of what is the debugger's, and leaves in `hits` what is the session's.
+  void ShareOut(int vcpu, WatchHits& hits);
+  void KeepTheSessions(WatchHits& hits);
 
   const std::unique_ptr<DebugDevice> plugin_;
   Listener& listener_;
