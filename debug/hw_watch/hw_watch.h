@@ -51,6 +51,7 @@ class HwWatch : public DebugDevice {
 
   std::string_view Name() const override { return "hw_watch"; }
   DebugCapabilities Capabilities() const override;
+  absl::Status TryHost(int /*vcpus*/) override { return host_delivers_(); }
   absl::StatusOr<WatchId> Arm(const WatchSpec& spec) override;
   absl::Status Disarm(WatchId watch) override;
   absl::Status Retarget(WatchId watch, uint64_t address, uint32_t length) override;
