@@ -151,7 +151,17 @@ DoctorReport RunDoctor(const std::string& kvm_path) {
   NoMachine target;
   for (const std::string& name : DebugDeviceNames()) {
     absl::StatusOr<std::unique_ptr<DebugDevice>> device = CreateDebugDevice(name, target);
-    if (device.ok()) report.plugins.push_back({name, (*device)->Capabilities()});
+    if (!device.ok()) continue;
+    DoctorPlugin& plugin = report.plugins.emplace_back();
+    plugin.name = name;
+    plugin.capabilities = (*device)->Capabilities();
+    if (report.RequiredChecksOk()) {
+      plugin.on_one_vcpu = (*device)->TryHost(1);
+      plugin.on_several_vcpus = (*device)->TryHost(2);
+    } else {
+      plugin.on_one_vcpu = plugin.on_several_vcpus =
+          absl::FailedPreconditionError("KVM is not usable");
+    }
   }
   report.routes.push_back(JudgeDirectRoute(report));
   return report;

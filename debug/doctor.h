@@ -15,6 +15,7 @@
 #include <string>
 #include <vector>
 
+#include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "debug/debug_device.h"
 #include "debug/hw_watch/self_test.h"
@@ -32,6 +33,9 @@ struct DoctorCheck {
 struct DoctorPlugin {
   std::string name;
   DebugCapabilities capabilities;
+  // Whether it works on this host, as DebugDevice::TryHost found.
+  absl::Status on_one_vcpu;
+  absl::Status on_several_vcpus;
 };
 
 struct DoctorRoute {
@@ -61,7 +65,8 @@ std::string DoctorText(const DoctorReport& report);
 // {"schema":"watchsnap.doctor/1",
 //  "kvm":{"path":…,"ok":…,"checks":[{"name","ok","required","found","advice"}]},
 //  "hw_watch":{"ok":…,"slots":[{"slot","outcome","detail"}],"error":… (only where not tried)},
-//  "plugins":[{"name","user_watches" (null: no bound),"reserved_slot","lengths","cost"}],
+//  "plugins":[{"name","user_watches" (null: no bound),"reserved_slot","lengths","cost",
+//              "here":[{"vcpus":"one"|"several","works","why" (where it does not)}]}],
 //  "routes":[{"name","usable","detail"}],"usable":…}
 // outcome: "delivers", "never delivers", "misdelivers" or "refuses".
 std::string DoctorJson(const DoctorReport& report);

@@ -43,6 +43,19 @@ std::string_view OutcomeName(SlotOutcome outcome) {
   return "?";
 }
 
+// "    ok      works here" or what stands against it.
+std::string Here(std::string_view what, const absl::Status& status) {
+  if (status.ok()) return absl::StrCat("    ok      ", what, "\n");
+  return absl::StrCat("    without ", what, ": no: ", status.message(), "\n");
+}
+
+std::string HereJson(std::string_view vcpus, const absl::Status& status) {
+  std::string json =
+      absl::StrCat("{\"vcpus\":", Quoted(vcpus), ",\"works\":", Bool(status.ok()));
+  if (!status.ok()) absl::StrAppend(&json, ",\"why\":", Quoted(status.message()));
+  return json + "}";
+}
+
 template <typename T, typename F>
 std::string JsonArray(const std::vector<T>& items, F&& render) {
   std::string array = "[";
@@ -87,6 +100,12 @@ std::string DoctorText(const DoctorReport& report) {
     absl::StrAppend(&text, "  ", plugin.name, ": ", WatchCount(plugin.capabilities),
                     plugin.capabilities.has_reserved_slot ? " and a reserved slot" : "", "; ",
                     plugin.capabilities.lengths, "; ", plugin.capabilities.cost, "\n");
+    if (plugin.on_one_vcpu == plugin.on_several_vcpus) {
+      absl::StrAppend(&text, Here("works here", plugin.on_one_vcpu));
+    } else {
+      absl::StrAppend(&text, Here("works here with one vCPU", plugin.on_one_vcpu),
+                      Here("works here with several vCPUs", plugin.on_several_vcpus));
+    }
   }
   absl::StrAppend(&text, "Routes by which scenarios can run\n");
   for (const DoctorRoute& route : report.routes) {
@@ -129,7 +148,9 @@ std::string DoctorJson(const DoctorReport& report) {
                       can.user_watches >= kUnlimitedWatches ? "null"
                                                             : absl::StrCat(can.user_watches),
                       ",\"reserved_slot\":", Bool(can.has_reserved_slot),
-                      ",\"lengths\":", Quoted(can.lengths), ",\"cost\":", Quoted(can.cost), "}");
+                      ",\"lengths\":", Quoted(can.lengths), ",\"cost\":", Quoted(can.cost),
+                      ",\"here\":[", HereJson("one", plugin.on_one_vcpu), ",",
+                      HereJson("several", plugin.on_several_vcpus), "]}");
                 }),
       ",\"routes\":",
       JsonArray(report.routes,

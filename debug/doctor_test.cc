@@ -20,7 +20,10 @@ DoctorReport ReportWith(SlotOutcome outcome) {
           .checks = {{"KVM_CAP_X", true, true, "1", ""}, {"KVM_CAP_Y", false, false, "0", "for y"}},
           .self_test = result,
           .plugins = {{"hw_watch", {.user_watches = 3, .has_reserved_slot = true}},
-                      {"other", {.user_watches = kUnlimitedWatches}}},
+                      {"other",
+                       {.user_watches = kUnlimitedWatches},
+                       absl::OkStatus(),
+                       absl::FailedPreconditionError("not \"atomic\"")}},
           .routes = {{"direct", false, "why not"}}};
 }
 
@@ -39,8 +42,19 @@ TEST(DoctorTest, ThisMachinesKvmIsJudgedByItsSelfTest) {
   ASSERT_TRUE(report.RequiredChecksOk()) << DoctorText(report);
   ASSERT_TRUE(report.self_test.ok()) << report.self_test.status();
   EXPECT_EQ(report.routes[0].usable, report.self_test->AllDeliver());
-  ASSERT_FALSE(report.plugins.empty());
+  ASSERT_EQ(report.plugins.size(), 2u);
   EXPECT_EQ(report.plugins[0].name, "hw_watch");
+  EXPECT_EQ(report.plugins[0].on_one_vcpu.ok(), report.self_test->AllDeliver());
+  EXPECT_EQ(report.plugins[0].on_several_vcpus.ok(), report.self_test->AllDeliver());
+  EXPECT_EQ(report.plugins[1].name, "page_watch");
+  EXPECT_TRUE(report.plugins[1].on_one_vcpu.ok()) << report.plugins[1].on_one_vcpu;
+}
+
+TEST(DoctorTest, SaysOfEachPluginWhetherItWorksHere) {
+  const std::string text = DoctorText(ReportWith(SlotOutcome::kDelivers));
+  EXPECT_THAT(text, AllOf(HasSubstr("    ok      works here\n"),
+                          HasSubstr("    ok      works here with one vCPU\n"),
+                          HasSubstr("works here with several vCPUs: no: not \"atomic\"")));
 }
 
 TEST(DoctorTest, TextSaysNeverDeliversOnlyWhereItIsSo) {
@@ -65,6 +79,10 @@ TEST(DoctorTest, JsonReadsBack) {
   EXPECT_EQ(std::string_view(document["hw_watch"]["slots"].at(3)["detail"]), "said \"no\"\n");
   EXPECT_EQ(int64_t(document["plugins"].at(0)["user_watches"]), 3);
   EXPECT_TRUE(document["plugins"].at(1)["user_watches"].is_null());
+  EXPECT_TRUE(bool(document["plugins"].at(1)["here"].at(0)["works"]));
+  EXPECT_FALSE(bool(document["plugins"].at(1)["here"].at(1)["works"]));
+  EXPECT_EQ(std::string_view(document["plugins"].at(1)["here"].at(1)["vcpus"]), "several");
+  EXPECT_EQ(std::string_view(document["plugins"].at(1)["here"].at(1)["why"]), "not \"atomic\"");
   EXPECT_FALSE(bool(document["usable"]));
   report.routes.push_back({"emulated", true, "QEMU"});
   report.self_test = absl::NotFoundError("none");
