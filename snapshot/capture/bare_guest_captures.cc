@@ -192,6 +192,62 @@ TEST(BareGuestCapturesTest, ThreeWatchesEachSeeTheirOwnStores) {
   EXPECT_EQ(slots, (std::set<int>{1, 2, 3}));
 }
 
+uint32_t WordOf(Machine& machine, uint64_t address) {
+  uint32_t value = 0;
+  EXPECT_THAT(machine.memory().Read(BareGuestBuilder::GpaOf(address),
+                                    absl::MakeSpan(reinterpret_cast<uint8_t*>(&value), 4)),
+              IsOk());
+  return value;
+}
+
+// Three counters, written by two vCPUs at once as fast as they can: no write goes unseen, whatever becomes of
+// its hit.
+TEST(BareGuestCapturesTest, AStormOfWritesIsAccountedForToTheLastHit) {
+  constexpr uint32_t kEach = 400;
+  constexpr int kVcpus = 2;
+  const BareGuest guest = StormGuest(kVcpus, kEach, 3);
+  const std::vector<std::string> tags = {"a", "b", "c"};
+  BareRun run(guest, kVcpus, tags);
+  EXPECT_EQ(run.end().kind, RunEndKind::kPowerOff) << run.end().detail;
+  for (size_t i = 0; i < tags.size(); ++i) {
+    EXPECT_EQ(WordOf(run.machine(), guest.words[i]), kVcpus * kEach);
+    const Sidecar& sidecar = run.sidecar(tags[i]);
+    ASSERT_TRUE(sidecar.summary.has_value());
+    EXPECT_EQ(sidecar.summary->hits, kVcpus * kEach) << tags[i];
+    EXPECT_EQ(sidecar.summary->captured, kVcpus * kEach) << tags[i];
+    EXPECT_EQ(sidecar.reports.size(), kVcpus * kEach) << tags[i];
+    EXPECT_THAT(CheckConsistent(*sidecar.summary), IsOk());
+  }
+}
+
+TEST(BareGuestCapturesTest, AStormPastEveryBudgetIsAccountedForToo) {
+  constexpr uint32_t kEach = 3000;
+  constexpr int kVcpus = 2;
+  const BareGuest guest = StormGuest(kVcpus, kEach, 3);
+  const std::vector<std::string> tags = {"a", "b", "c"};
+  BareRun run(guest, kVcpus, tags,
+              {.max_captures = 50,
+               .max_frozen_permille = 100,
+               .when = WatchCondition::Masked(1, 1),
+               .every_nth = 5,
+               .queue_full = QueueFull::kCount});
+  EXPECT_EQ(run.end().kind, RunEndKind::kPowerOff) << run.end().detail;
+  for (size_t i = 0; i < tags.size(); ++i) {
+    EXPECT_EQ(WordOf(run.machine(), guest.words[i]), kVcpus * kEach);
+    const Sidecar& sidecar = run.sidecar(tags[i]);
+    ASSERT_TRUE(sidecar.summary.has_value());
+    EXPECT_EQ(sidecar.summary->hits, kVcpus * kEach) << tags[i];
+    EXPECT_LE(sidecar.summary->captured, 50u);
+    EXPECT_GT(sidecar.summary->captured, 0u);
+    EXPECT_GT(sidecar.summary->suppressed_by.condition, 0u);
+    EXPECT_GT(sidecar.summary->suppressed_by.every_nth, 0u);
+    EXPECT_THAT(CheckConsistent(*sidecar.summary), IsOk());
+    for (const Report& report : sidecar.reports) {
+      EXPECT_EQ(report.trigger.new_value.value_or(0) % 2, 1u);
+    }
+  }
+}
+
 TEST(BareGuestCapturesTest, PastItsBudgetHitsAreCountedAsSuppressed) {
   const BareGuest guest = CountingGuest({.last = 1000});
   BareRun run(guest, 1, {"counter"}, {.max_captures = 100, .max_frozen_permille = 1000});

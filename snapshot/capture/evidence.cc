@@ -24,7 +24,19 @@ EvidencePool::EvidencePool(int buffers, int vcpus, std::unique_ptr<EvidenceRing>
 
 CaptureEvidence* EvidencePool::TryAcquire() {
   absl::MutexLock lock(&mutex_);
-  if (free_.empty() || !RingHasRoom()) return nullptr;
+  return free_.empty() || !RingHasRoom() ? nullptr : TakeFree();
+}
+
+CaptureEvidence* EvidencePool::Acquire(absl::Duration wait) {
+  absl::MutexLock lock(&mutex_);
+  auto ready = [this]() ABSL_SHARED_LOCKS_REQUIRED(mutex_) {
+    return !free_.empty() && RingHasRoom();
+  };
+  if (!mutex_.AwaitWithTimeout(absl::Condition(&ready), wait)) return nullptr;
+  return TakeFree();
+}
+
+CaptureEvidence* EvidencePool::TakeFree() {
   CaptureEvidence* evidence = free_.back();
   free_.pop_back();
   evidence->hit_count = 0;

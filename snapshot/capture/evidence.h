@@ -71,6 +71,8 @@ class EvidencePool {
   // A free buffer, or nullptr if the renderer has all of them or what it has fills the ring so far that
   // the next capture may not find room.
   CaptureEvidence* TryAcquire();
+  // The same, but waits so long for the renderer to give one back.
+  CaptureEvidence* Acquire(absl::Duration wait);
   // Gives back a buffer that was acquired and not submitted.
   void Release(CaptureEvidence* evidence);
   // Hands a filled buffer to the renderer, in order.
@@ -87,6 +89,7 @@ class EvidencePool {
  private:
   // Enough for twice the largest capture so far, and always for one if nothing else is queued.
   bool RingHasRoom() const ABSL_SHARED_LOCKS_REQUIRED(mutex_);
+  CaptureEvidence* TakeFree() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
   const int vcpus_;
   const std::unique_ptr<EvidenceRing> ring_;

@@ -47,8 +47,10 @@ absl::StatusOr<int> FreezeCoordinator::Add(const WatchDescription& description,
   watch.description = description;
   watch.options = options;
   watch.budget.set_permille(options.max_frozen_permille);
-  watch.hits = watch.admitted = watch.captured = watch.suppressed = watch.lost = 0;
-  watch.said_suppressed = false;
+  watch.hits = watch.admitted = watch.captured = watch.lost = watch.disarmed = watch.wanted = 0;
+  for (std::atomic<uint64_t>& suppressed : watch.suppressed) suppressed = 0;
+  watch.captured_at_ns = 0;
+  watch.said_suppressed = watch.spent = false;
   watch.address.store(description.address, std::memory_order_release);
   if (index == count) watch_count_.store(count + 1, std::memory_order_release);
   return index;
@@ -67,11 +69,37 @@ int FreezeCoordinator::FindWatch(const WatchHit& hit) const {
   return -1;
 }
 
-void FreezeCoordinator::Suppress(Watch& watch, std::string_view why) {
-  watch.suppressed.fetch_add(1);
+void FreezeCoordinator::Suppress(Watch& watch, Reason reason) {
+  watch.suppressed[reason].fetch_add(1);
+  // What was asked for needs no words.
+  if (reason == kCondition || reason == kEveryNth || reason == kInterval || reason == kPlugin) return;
   if (watch.said_suppressed.exchange(true)) return;
-  LOG(WARNING) << "watch " << watch.description.symbol << ": " << why
+  LOG(WARNING) << "watch " << watch.description.symbol << ": "
+               << (reason == kCaptures ? "its budget of captures is used up"
+                   : reason == kFrozenTime
+                       ? "it kept the guest frozen for as much of a second as its budget allows"
+                       : "captures come faster than they are rendered")
                << ": from here on such hits are counted as suppressed, without a capture";
+}
+
+std::optional<FreezeCoordinator::Reason> FreezeCoordinator::Judge(Watch& watch, const WatchHit& hit,
+                                                                  int64_t now_ns) {
+  const WatchOptions& options = watch.options;
+  if (hit.count_only) return kPlugin;
+  // What cannot be decided is captured.
+  if (hit.values_known && !options.when.Holds(hit.old_value, hit.new_value)) return kCondition;
+  if (options.every_nth > 1 && watch.wanted.fetch_add(1) % options.every_nth != 0) return kEveryNth;
+  if (options.min_interval_us > 0) {
+    const int64_t interval = static_cast<int64_t>(options.min_interval_us) * 1000;
+    int64_t last = watch.captured_at_ns.load();
+    do {
+      if (last != 0 && now_ns - last < interval) return kInterval;
+      // Of two vCPUs that hit at once one is taken.
+    } while (!watch.captured_at_ns.compare_exchange_weak(last, now_ns));
+  }
+  if (watch.admitted.load() >= options.max_captures) return kCaptures;
+  if (!watch.budget.Allows(now_ns)) return kFrozenTime;
+  return std::nullopt;
 }
 
 void FreezeCoordinator::Admit(const WatchHits& hits, Pending& pending, int64_t now_ns) {
@@ -93,16 +121,12 @@ void FreezeCoordinator::Admit(const WatchHits& hits, Pending& pending, int64_t n
       continue;
     }
     watch.hits.fetch_add(1);
-    if (hits.hits[i].count_only) {
-      watch.suppressed.fetch_add(1);
-      continue;
-    }
-    if (watch.admitted.load() >= watch.options.max_captures) {
-      Suppress(watch, "its budget of captures is used up");
-      continue;
-    }
-    if (!watch.budget.Allows(now_ns)) {
-      Suppress(watch, "it kept the guest frozen for as much of a second as its budget allows");
+    if (const std::optional<Reason> reason = Judge(watch, hits.hits[i], now_ns)) {
+      Suppress(watch, *reason);
+      if (*reason == kCaptures && watch.options.on_budget == OnBudget::kDisarm && on_spent_ &&
+          !watch.spent.exchange(true)) {
+        on_spent_(index);
+      }
       continue;
     }
     watch.admitted.fetch_add(1);
@@ -110,24 +134,23 @@ void FreezeCoordinator::Admit(const WatchHits& hits, Pending& pending, int64_t n
   }
 }
 
-CaptureEvidence* FreezeCoordinator::AcquireBuffer(int vcpu) {
-  CaptureEvidence* evidence = pool_->TryAcquire();
-  if (evidence != nullptr) return evidence;
-  // The renderer is behind. Nothing is frozen here; park for others meanwhile.
-  const absl::Time until = absl::Now() + options_.buffer_wait;
-  while (evidence == nullptr && absl::Now() < until) {
-    absl::SleepFor(absl::Microseconds(200));
-    barrier_->Park(vcpu);
-    evidence = pool_->TryAcquire();
+absl::Duration FreezeCoordinator::BufferWait(const Pending& pending) const {
+  absl::Duration wait = absl::ZeroDuration();
+  for (int i = 0; i < pending.count; ++i) {
+    const HitEvidence& hit = pending.hits[i];
+    // What a rule wants happens once in a scheduler's life and moves a watch: worth a longer wait.
+    if (hit.rule != nullptr) return kRuleWaits * options_.buffer_wait;
+    if (watches_[hit.watch].options.queue_full == QueueFull::kBlock) wait = options_.buffer_wait;
   }
-  return evidence;
+  return wait;
 }
 
-bool FreezeCoordinator::HasRule(const Pending& pending) {
+void FreezeCoordinator::SuppressUnqueued(const Pending& pending) {
   for (int i = 0; i < pending.count; ++i) {
-    if (pending.hits[i].rule != nullptr) return true;
+    Watch& watch = watches_[pending.hits[i].watch];
+    if (pending.hits[i].rule == nullptr) watch.admitted.fetch_sub(1);
+    if (pending.hits[i].capture) Suppress(watch, kQueue);
   }
-  return false;
 }
 
 void FreezeCoordinator::OnHits(int vcpu, const WatchHits& hits) {
@@ -135,23 +158,21 @@ void FreezeCoordinator::OnHits(int vcpu, const WatchHits& hits) {
   Pending& pending = pending_[vcpu];
   Admit(hits, pending, start_ns);
   if (pending.count == 0) return;
-  CaptureEvidence* evidence = AcquireBuffer(vcpu);
-  // What a rule wants happens once in a scheduler's life and moves a watch: worth a longer wait.
-  for (int i = 0; i < kRuleWaits && evidence == nullptr && HasRule(pending); ++i) {
-    evidence = AcquireBuffer(vcpu);
-  }
-  if (evidence == nullptr) {
-    for (int i = 0; i < pending.count; ++i) {
-      Watch& watch = watches_[pending.hits[i].watch];
-      if (pending.hits[i].rule == nullptr) watch.admitted.fetch_sub(1);
-      Suppress(watch, "captures come faster than they are rendered");
-    }
-    return;
-  }
+  CaptureEvidence* evidence = pool_->TryAcquire();
+  const absl::Duration wait = evidence == nullptr ? BufferWait(pending) : absl::ZeroDuration();
+  if (evidence == nullptr && wait == absl::ZeroDuration()) return SuppressUnqueued(pending);
   pending.waiting.store(true);
   for (;;) {
     absl::StatusOr<FrozenVcpus> frozen = barrier_->TryLead(vcpu, options_.freeze_deadline);
     if (frozen.ok()) {
+      // The renderer is behind: it is waited for with all vCPUs stopped, so that the guest's time can
+      // stand still and no vCPU waits in vain for one that is kept here.
+      if (evidence == nullptr) evidence = pool_->Acquire(wait);
+      if (evidence == nullptr) {
+        pending.waiting.store(false);
+        frozen->Thaw();
+        return SuppressUnqueued(pending);
+      }
       evidence->kind = TriggerKind::kWatch;
       evidence->leader = vcpu;
       evidence->guest_counter = target_->GuestCounter(vcpu);
@@ -166,12 +187,12 @@ void FreezeCoordinator::OnHits(int vcpu, const WatchHits& hits) {
       for (int i = 0; i < pending.count; ++i) {
         if (pending.hits[i].capture) watches_[pending.hits[i].watch].lost.fetch_add(1);
       }
-      pool_->Release(evidence);
+      if (evidence != nullptr) pool_->Release(evidence);
       return;
     }
     barrier_->Park(vcpu);
     if (!pending.waiting.load()) {  // the leader took these hits along
-      pool_->Release(evidence);
+      if (evidence != nullptr) pool_->Release(evidence);
       return;
     }
   }
@@ -231,12 +252,7 @@ void FreezeCoordinator::Finish(CaptureEvidence* evidence, FrozenVcpus frozen) {
 }
 
 absl::Status FreezeCoordinator::Capture(TriggerKind kind, std::string_view tag) {
-  CaptureEvidence* evidence = pool_->TryAcquire();
-  const absl::Time until = absl::Now() + options_.buffer_wait;
-  while (evidence == nullptr && absl::Now() < until) {
-    absl::SleepFor(absl::Milliseconds(1));
-    evidence = pool_->TryAcquire();
-  }
+  CaptureEvidence* evidence = pool_->Acquire(options_.buffer_wait);
   if (evidence == nullptr) {
     return absl::ResourceExhaustedError(absl::StrCat(
         "capture '", tag, "': the renderer is behind and has all evidence buffers; take fewer captures"));
@@ -261,7 +277,12 @@ WatchCounters FreezeCoordinator::counters(int index) const {
   counters.armed = 1;
   counters.hits = watch.hits.load();
   counters.captured = watch.captured.load();
-  counters.suppressed = watch.suppressed.load();
+  int reason = 0;
+  SuppressedBy::ForEach(counters.suppressed_by, [&](const char*, uint64_t& count) {
+    count = watch.suppressed[reason++].load();
+    counters.suppressed += count;
+  });
+  counters.disarmed = watch.disarmed.load();
   counters.lost = watch.lost.load();
   return counters;
 }

@@ -1,15 +1,24 @@
 // FreezeCoordinator: what happens when a watch is hit.
 //
-// The vCPU thread that hits leads: budget → a free evidence buffer → freeze the others → copy
+// The vCPU thread that hits leads: conditions and budgets → a free evidence buffer → freeze the others → copy
 // registers, hits, stacks from SP up and what the evidence parts want → thaw → queue the buffer for the
 // renderer. Nothing is allocated, formatted or looked up between freeze and thaw, and nothing is handed
 // to another thread there (a hand-over costs more than two debug exits). vCPUs that hit while another leads park, and their hits become
 // part of that freeze: each hit is reported, marked as sharing it.
 //
+// Budget of each step of a hit's pause, as multiples of a bare debug exit's round trip (about 40 µs in the
+// emulated host, 2 to 4 µs on hardware); //testing/benchmarks measures them:
+//   conditions and budgets   0.1   before any other vCPU is stopped; all that a suppressed hit costs
+//   stopping the others      0.1   with one vCPU; with more one signal each, all before the first is waited for
+//   registers, a stack, 8 KB 0.2   registers came with the exit (KVM_CAP_SYNC_REGS); stacks from SP up
+//   hiding the pause         0.3   two calls on the VM here, two to three on each vCPU, in parallel (vmm/guest_time.h)
+//   thaw and hand-over       0.1   a system call only where somebody sleeps
+//
 // Accounting. Every hit is counted once, and at the end (after EvidencePool::Drain)
 //   hits = captured + coalesced + suppressed + lost
 // (of a watch with a HitRule only hits that it wants captured are counted).
-// suppressed: past the budget, or its plugin only counts (WatchHit::count_only); lost: the freeze
+// suppressed: its condition, its budgets, the queue, or its plugin only counts (WatchHit::count_only);
+// suppressed_by tells which; lost: the freeze
 // failed, or the report could not be kept; coalesced stays
 // 0 here: hits that share a freeze are each captured.
 //
@@ -21,9 +30,12 @@
 #include <array>
 #include <atomic>
 #include <cstdint>
+#include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -57,8 +69,8 @@ class FreezeCoordinator : public HitSink {
  public:
   struct Options {
     absl::Duration freeze_deadline = absl::Seconds(2);
-    // How long a vCPU that hit may wait, outside any freeze, for the renderer to free a buffer before its hit
-    // counts as suppressed.
+    // How long a hit may wait, with the guest frozen, for the renderer to free a buffer before it counts as
+    // suppressed (QueueFull::kBlock). Shorter than the deadlines of others who want to freeze.
     absl::Duration buffer_wait = absl::Seconds(1);
   };
   // All stay the caller's and outlive the vCPUs.
@@ -73,6 +85,11 @@ class FreezeCoordinator : public HitSink {
   // Announces a watch *before* it is armed, so that its first hit finds it; returns its index.
   // ResourceExhausted past the table's 64 entries.
   absl::StatusOr<int> Add(const WatchDescription& description, const WatchOptions& options);
+  // Before the first Add. Called once a watch with OnBudget::kDisarm, at its first hit past max_captures, on the
+  // thread of the vCPU that hit, outside any freeze: it must not disarm there, but have it done.
+  void SetOnSpent(std::function<void(int watch)> on_spent) { on_spent_ = std::move(on_spent); }
+  // The watch was disarmed. Its counters stay; a hit that was under way is still counted.
+  void CountDisarmed(int watch) { watches_[watch].disarmed.store(1); }
   // Takes back a watch that could not be armed, or was disarmed; its counters stay until the index is
   // used again.
   void Remove(int watch);
@@ -93,6 +110,8 @@ class FreezeCoordinator : public HitSink {
 
  private:
   static constexpr int kMaxWatches = 64;
+  // In the order of SuppressedBy.
+  enum Reason { kCondition, kEveryNth, kInterval, kCaptures, kFrozenTime, kQueue, kPlugin, kReasons };
   struct Watch {
     std::atomic<uint64_t> address{0};  // 0: free
     WatchDescription description;
@@ -101,9 +120,13 @@ class FreezeCoordinator : public HitSink {
     std::atomic<uint64_t> hits{0};
     std::atomic<uint64_t> admitted{0};
     std::atomic<uint64_t> captured{0};
-    std::atomic<uint64_t> suppressed{0};
     std::atomic<uint64_t> lost{0};
+    std::atomic<uint64_t> disarmed{0};
+    std::array<std::atomic<uint64_t>, kReasons> suppressed{};
+    std::atomic<uint64_t> wanted{0};  // hits whose condition holds
+    std::atomic<int64_t> captured_at_ns{0};
     std::atomic<bool> said_suppressed{false};
+    std::atomic<bool> spent{false};
   };
   // What a vCPU that hit shows to whoever leads the freeze it parks for.
   struct alignas(64) Pending {
@@ -113,12 +136,15 @@ class FreezeCoordinator : public HitSink {
   };
 
   static constexpr int kRuleWaits = 30;
-  static bool HasRule(const Pending& pending);
   int FindWatch(const WatchHit& hit) const;
-  // Counts the hits and fills `pending` with those that are within their budgets.
+  // Counts the hits and fills `pending` with those that are to be captured.
   void Admit(const WatchHits& hits, Pending& pending, int64_t now_ns);
-  void Suppress(Watch& watch, std::string_view why);
-  CaptureEvidence* AcquireBuffer(int vcpu);
+  // Why a hit of `watch` is not to be captured, if so.
+  std::optional<Reason> Judge(Watch& watch, const WatchHit& hit, int64_t now_ns);
+  static void Suppress(Watch& watch, Reason reason);
+  // How long these hits wait for the renderer.
+  absl::Duration BufferWait(const Pending& pending) const;
+  void SuppressUnqueued(const Pending& pending);
   void CopyEvidence(CaptureEvidence& evidence);
   void CopyParts(CaptureEvidence& evidence);
   void Finish(CaptureEvidence* evidence, FrozenVcpus frozen);
@@ -133,6 +159,7 @@ class FreezeCoordinator : public HitSink {
   std::atomic<const EvidenceParts*> parts_{nullptr};
   EvidenceRecorder recorder_;  // the leader's
   std::vector<Pending> pending_;
+  std::function<void(int)> on_spent_;
 };
 
 }  // namespace watchsnap

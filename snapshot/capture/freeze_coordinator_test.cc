@@ -189,6 +189,107 @@ TEST_F(FreezeCoordinatorTest, TheBudgetsSurplusIsSuppressedAndTheSumHolds) {
   EXPECT_THAT(CheckConsistent(counters), IsOk());
 }
 
+TEST_F(FreezeCoordinatorTest, TheVcpuThatHitDecidesByConditionNthAndInterval) {
+  std::atomic<bool> done{false};
+  prepare_ = [this] {
+    AddWatch({.max_captures = ~0ull,
+              .max_frozen_permille = 1000,
+              .when = WatchCondition::Masked(1, 0),
+              .every_nth = 3});
+  };
+  Run(2, 64, {}, [&](int vcpu) {
+    if (vcpu != 1) return;
+    for (uint64_t value = 1; value <= 20; ++value) coordinator_->OnHits(1, Hit(1, value));
+    done = true;
+  });
+  while (!done) std::this_thread::yield();
+  // Of 2, 4, … 20 the first and every third after it.
+  for (const uint64_t value : {2, 8, 14, 20}) {
+    CaptureEvidence* evidence = pool_->Take();
+    EXPECT_EQ(evidence->hits[0].hit.new_value, value);
+    coordinator_->CountCaptured(0);
+    pool_->Rendered(evidence);
+  }
+  const WatchCounters counters = coordinator_->counters(0);
+  EXPECT_EQ(counters.hits, 20u);
+  EXPECT_EQ(counters.captured, 4u);
+  EXPECT_EQ(counters.suppressed_by.condition, 10u);
+  EXPECT_EQ(counters.suppressed_by.every_nth, 6u);
+  EXPECT_THAT(CheckConsistent(counters), IsOk());
+  EXPECT_EQ(barrier_->freezes(), 5u) << "the first was the initial one";
+}
+
+TEST_F(FreezeCoordinatorTest, ACaptureTooSoonAfterTheOneBeforeIsNone) {
+  std::atomic<bool> done{false};
+  prepare_ = [this] {
+    AddWatch({.max_frozen_permille = 1000, .min_interval_us = 3'600'000'000});
+  };
+  Run(1, 8, {}, [&](int vcpu) {
+    for (int i = 1; i <= 5; ++i) coordinator_->OnHits(vcpu, Hit(vcpu, i));
+    done = true;
+  });
+  while (!done) std::this_thread::yield();
+  coordinator_->CountCaptured(0);
+  EXPECT_EQ(coordinator_->counters(0).suppressed_by.interval, 4u);
+  EXPECT_THAT(CheckConsistent(coordinator_->counters(0)), IsOk());
+}
+
+TEST_F(FreezeCoordinatorTest, AWatchThatAskedForItIsHandedOverToBeDisarmedOnce) {
+  std::atomic<bool> done{false};
+  std::atomic<int> spent{0};
+  prepare_ = [&] {
+    coordinator_->SetOnSpent([&](int watch) {
+      EXPECT_EQ(watch, 0);
+      ++spent;
+    });
+    AddWatch({.max_captures = 2, .max_frozen_permille = 1000, .on_budget = OnBudget::kDisarm});
+  };
+  Run(1, 8, {}, [&](int vcpu) {
+    for (int i = 1; i <= 2; ++i) coordinator_->OnHits(vcpu, Hit(vcpu, i));
+    EXPECT_EQ(spent, 0);
+    for (int i = 3; i <= 5; ++i) coordinator_->OnHits(vcpu, Hit(vcpu, i));
+    done = true;
+  });
+  while (!done) std::this_thread::yield();
+  EXPECT_EQ(spent, 1);
+  coordinator_->CountDisarmed(0);
+  EXPECT_EQ(coordinator_->counters(0).disarmed, 1u);
+  EXPECT_EQ(coordinator_->counters(0).suppressed_by.captures, 3u);
+}
+
+TEST_F(FreezeCoordinatorTest, WhoDoesNotWaitForTheQueueFreezesNobodyWhereItIsFull) {
+  std::atomic<bool> done{false};
+  prepare_ = [this] {
+    AddWatch({.max_frozen_permille = 1000, .queue_full = QueueFull::kCount});
+  };
+  Run(2, 1, {.buffer_wait = absl::Hours(1)}, [&](int vcpu) {
+    if (vcpu != 1) return;
+    for (int i = 1; i <= 3; ++i) coordinator_->OnHits(1, Hit(1, i));
+    done = true;
+  });
+  while (!done) std::this_thread::yield();
+  EXPECT_EQ(coordinator_->counters(0).suppressed_by.queue, 2u);
+  EXPECT_EQ(barrier_->freezes(), 2u) << "the first was the initial one";
+}
+
+TEST_F(FreezeCoordinatorTest, AHitWaitsForTheRendererWithAllStopped) {
+  std::atomic<bool> done{false};
+  prepare_ = [this] { AddWatch(); };
+  Run(1, 1, {.buffer_wait = absl::Hours(1)}, [&](int vcpu) {
+    for (int i = 1; i <= 100; ++i) coordinator_->OnHits(vcpu, Hit(vcpu, i));
+    done = true;
+  });
+  for (int i = 1; i <= 100; ++i) {
+    CaptureEvidence* evidence = pool_->Take();
+    EXPECT_EQ(evidence->hits[0].hit.new_value, static_cast<uint64_t>(i));
+    coordinator_->CountCaptured(0);
+    pool_->Rendered(evidence);
+  }
+  while (!done) std::this_thread::yield();
+  EXPECT_EQ(coordinator_->counters(0).captured, 100u);
+  EXPECT_THAT(CheckConsistent(coordinator_->counters(0)), IsOk());
+}
+
 TEST_F(FreezeCoordinatorTest, AHitToBeCountedOnlyFreezesNobody) {
   std::atomic<bool> done{false};
   prepare_ = [this] { AddWatch(); };

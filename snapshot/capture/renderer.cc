@@ -82,6 +82,7 @@ Report Renderer::RenderCommon(const CaptureEvidence& evidence, uint64_t freeze) 
   report.trigger.kind = evidence.kind;
   report.trigger.freeze = freeze;
   report.trigger.guest_time_ns = guest_clock_.At(evidence.guest_counter);
+  report.trigger.host_time_ns = static_cast<uint64_t>(evidence.start_ns);
   if (!report.trigger.guest_time_ns.has_value()) {
     report.degraded.push_back({"guest_time_ns", "the guest has not told its clock (no HELLO yet)"});
   }

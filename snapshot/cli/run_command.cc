@@ -49,6 +49,13 @@ CommandLine RunCommandLine() {
        {"var", "NAME[,NAME…]", "kernel variables that every capture takes along; may be repeated"},
        {"max-captures", "N", "captures a watch may make; further hits are counted (1000)"},
        {"max-frozen-permille", "N", "thousandths of a second a watch may freeze the guest (100)"},
+       {"when", "COND", "capture only hits that store such a value: changed, ==VALUE, &MASK==VALUE, "
+                        "LEAST..MOST (always)"},
+       {"every", "N", "of those the first and then every Nth (1)"},
+       {"min-interval", "MS", "at least so many milliseconds after the capture before (0)"},
+       {"on-budget", "count|disarm", "past --max-captures: go on counting hits, or disarm the watch (count)"},
+       {"queue-full", "block|count", "captures come faster than they are written: the hit waits, the guest "
+                                     "frozen, or is counted only (block)"},
        {"duration", "SECONDS", "wall time from the moment the watches are armed; default: until the "
                                "guest powers off"},
        {"boot-timeout", "SECONDS", "wall time to user space (60)"},
@@ -90,6 +97,16 @@ absl::StatusOr<std::vector<uint8_t>> ReadFile(const std::string& path) {
   return std::vector<uint8_t>(std::istreambuf_iterator<char>(file), {});
 }
 
+// Of an option with two values: whether it is the second; without the option it is the first.
+absl::StatusOr<bool> OneOf(const CommandLine& line, std::string_view option, std::string_view first,
+                           std::string_view second) {
+  const std::string value = line.Get(option, first);
+  if (value == first) return false;
+  if (value == second) return true;
+  return absl::InvalidArgumentError(
+      absl::StrCat("--", option, " is ", first, " or ", second, ", not '", value, "'"));
+}
+
 // The configuration that `line` asks for; InvalidArgument for usage.
 absl::StatusOr<VmSessionConfig> Configure(const CommandLine& line) {
   VmSessionConfig config;
@@ -121,16 +138,30 @@ absl::StatusOr<VmSessionConfig> Configure(const CommandLine& line) {
     if (value.ok()) out = static_cast<std::remove_reference_t<decltype(out)>>(*value);
     return value.status();
   };
-  int64_t memory_mb = 0, duration = 0, boot_timeout = 0;
+  int64_t memory_mb = 0, duration = 0, boot_timeout = 0, min_interval_ms = 0;
   for (const absl::Status& status :
        {number("cpus", 1, 1, 64, config.vcpus),
         number("memory-mb", 512, 64, 1 << 20, memory_mb),
         number("max-captures", 1000, 0, int64_t{1} << 60, config.watch_options.max_captures),
         number("max-frozen-permille", 100, 1, 1000, config.watch_options.max_frozen_permille),
+        number("every", 1, 1, int64_t{1} << 60, config.watch_options.every_nth),
+        number("min-interval", 0, 0, 1'000'000'000, min_interval_ms),
         number("duration", 0, 1, 1'000'000, duration),
         number("boot-timeout", 60, 1, 100'000, boot_timeout)}) {
     if (!status.ok()) return status;
   }
+  config.watch_options.min_interval_us = static_cast<uint64_t>(min_interval_ms) * 1000;
+  absl::StatusOr<WatchCondition> when = ParseWatchCondition(line.Get("when", "always"));
+  if (!when.ok()) {
+    return absl::InvalidArgumentError(absl::StrCat("--when: ", when.status().message()));
+  }
+  config.watch_options.when = *when;
+  absl::StatusOr<bool> disarm = OneOf(line, "on-budget", "count", "disarm");
+  if (!disarm.ok()) return disarm.status();
+  if (*disarm) config.watch_options.on_budget = OnBudget::kDisarm;
+  absl::StatusOr<bool> count = OneOf(line, "queue-full", "block", "count");
+  if (!count.ok()) return count.status();
+  if (*count) config.watch_options.queue_full = QueueFull::kCount;
   if (line.Has("topology")) {
     if (line.Has("cpus")) {
       return absl::InvalidArgumentError(
@@ -272,6 +303,12 @@ int Conclude(const VmSessionConfig& config, const VmResult& result, bool json) {
   for (const std::string& path : result.sidecars) std::fprintf(out, "Captures: %s\n", path.c_str());
   for (const std::string& text : result.plugin_summary) {
     std::fprintf(out, "%s: %s\n", config.debug_plugin.c_str(), text.c_str());
+  }
+  for (const std::string& symbol : config.watches) {
+    auto it = result.watches.find(symbol);
+    if (it == result.watches.end()) continue;
+    const std::string more = SuppressionText(it->second);
+    if (!more.empty()) std::fprintf(out, "%s: %s\n", symbol.c_str(), more.c_str());
   }
   for (const std::string& symbol : config.watches) {
     auto it = result.watches.find(symbol);

@@ -68,6 +68,8 @@ struct Trigger {
   std::optional<uint64_t> old_value;
   std::optional<uint64_t> new_value;
   std::optional<uint64_t> guest_time_ns;  // CLOCK_MONOTONIC of the guest
+  // CLOCK_MONOTONIC of the host when the vCPU came out of the guest, or the capture was asked for.
+  std::optional<uint64_t> host_time_ns = std::nullopt;
   // Captures taken under one freeze have the same number, counted from 0 in a run.
   std::optional<uint64_t> freeze;
   std::optional<CodeLocation> writer;

@@ -53,6 +53,7 @@ void AppendTrigger(const Trigger& trigger, std::string& out) {
   UintOrNull(object, "old", trigger.old_value);
   UintOrNull(object, "new", trigger.new_value);
   UintIfPresent(object, "guest_time_ns", trigger.guest_time_ns);
+  UintIfPresent(object, "host_time_ns", trigger.host_time_ns);
   UintIfPresent(object, "freeze", trigger.freeze);
   if (trigger.writer) AppendWriter(*trigger.writer, object.Key("writer"));
   AppendMore(trigger.more, object);
@@ -122,6 +123,14 @@ void AppendSummaryJson(const WatchCounters& counters, std::string& out) {
       .Uint("coalesced", counters.coalesced)
       .Uint("suppressed", counters.suppressed)
       .Uint("lost", counters.lost);
+  if (counters.disarmed != 0) summary.Uint("disarmed", counters.disarmed);
+  if (counters.suppressed_by != SuppressedBy()) {
+    JsonObject by(summary.Key("suppressed_by"));
+    SuppressedBy::ForEach(counters.suppressed_by, [&by](const char* name, uint64_t count) {
+      if (count != 0) by.Uint(name, count);
+    });
+    by.Close();
+  }
   summary.Close();
   object.Close();
 }

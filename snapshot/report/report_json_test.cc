@@ -28,7 +28,7 @@ TEST(ReportJsonTest, AFullReportIsTheContractsLine) {
       R"({"schema":"watchsnap.capture/1","tag":"jiffies_64","seq":7,"trigger":{"kind":"watch",)"
       R"("symbol":"jiffies_64","address":"0xffffffff82a07980","slot":1,"vcpu":1,"watched_bytes":8,)"
       R"("symbol_bytes":8,"old":4294892296,"new":18446744073709551615,)"
-      R"("guest_time_ns":1234567890123,"freeze":41,"writer":{"address":"0xffffffff8113f0c4",)"
+      R"("guest_time_ns":1234567890123,"host_time_ns":777000111222,"freeze":41,"writer":{"address":"0xffffffff8113f0c4",)"
       R"("symbol":"tick_do_update_jiffies64","offset":148,"file":"kernel/time/tick-sched.c",)"
       R"("line":102,"inlined":[{"function":"do_timer"}]},)"
       R"("stack":[{"address":"0x1"}, {"address":"0x2"}]},"vcpus":[{"index":0,"registers":)"

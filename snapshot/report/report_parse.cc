@@ -69,6 +69,7 @@ absl::Status ReadTrigger(Value& trigger, Trigger& to) {
     if (name == "old") return Read("trigger.old", value, to.old_value);
     if (name == "new") return Read("trigger.new", value, to.new_value);
     if (name == "guest_time_ns") return Read("trigger.guest_time_ns", value, to.guest_time_ns);
+    if (name == "host_time_ns") return Read("trigger.host_time_ns", value, to.host_time_ns);
     if (name == "freeze") return Read("trigger.freeze", value, to.freeze);
     if (name == "writer") return ReadWriter(value, to.writer.emplace());
     return ReadMore(name, value, to.more);
@@ -112,6 +113,16 @@ absl::Status ReadDegraded(Value& degraded, Degraded& to) {
   });
 }
 
+absl::Status ReadSuppressedBy(Value& by, SuppressedBy& to) {
+  return ForEachMember("summary.suppressed_by", by, [&](std::string_view name, Value& value) {
+    absl::Status status;
+    SuppressedBy::ForEach(to, [&](const char* known, uint64_t& count) {
+      if (name == known) status = Read("summary.suppressed_by", value, count);
+    });
+    return status;
+  });
+}
+
 absl::Status ReadSummary(Value& summary, WatchCounters& to) {
   return ForEachMember("summary", summary, [&](std::string_view name, Value& value) {
     if (name == "armed") return Read("summary.armed", value, to.armed);
@@ -120,6 +131,8 @@ absl::Status ReadSummary(Value& summary, WatchCounters& to) {
     if (name == "coalesced") return Read("summary.coalesced", value, to.coalesced);
     if (name == "suppressed") return Read("summary.suppressed", value, to.suppressed);
     if (name == "lost") return Read("summary.lost", value, to.lost);
+    if (name == "disarmed") return Read("summary.disarmed", value, to.disarmed);
+    if (name == "suppressed_by") return ReadSuppressedBy(value, to.suppressed_by);
     return absl::OkStatus();
   });
 }

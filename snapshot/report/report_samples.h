@@ -21,6 +21,7 @@ inline Report FullReport() {
       .old_value = 4294892296,
       .new_value = ~0ull,
       .guest_time_ns = 1234567890123,
+      .host_time_ns = 777000111222,
       .freeze = 41,
       .writer = CodeLocation{.address = 0xffffffff8113f0c4,
                              .next_address = {},

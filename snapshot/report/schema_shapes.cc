@@ -61,6 +61,7 @@ const Shape* Trigger() {
       {"old", b.uint, false, true},
       {"new", b.uint, false, true},
       {"guest_time_ns", b.uint},
+      {"host_time_ns", b.uint},
       {"freeze", b.uint},
       {"end", b.string},
       {"writer",

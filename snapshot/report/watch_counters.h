@@ -14,6 +14,30 @@
 
 namespace watchsnap {
 
+// Why hits became no capture; the sum is WatchCounters::suppressed.
+struct SuppressedBy {
+  uint64_t condition = 0;    // the stored value is not one that was asked for
+  uint64_t every_nth = 0;    // not the nth
+  uint64_t interval = 0;     // too soon after the capture before
+  uint64_t captures = 0;     // past the budget of captures
+  uint64_t frozen_time = 0;  // past the budget of time frozen
+  uint64_t queue = 0;        // no room: captures come faster than they are rendered
+  uint64_t plugin = 0;       // the debug plugin only counts
+  bool operator==(const SuppressedBy&) const = default;
+
+  // Calls visit(name, count), with the names of the sidecar's summary.
+  template <typename Self, typename Visitor>
+  static void ForEach(Self& self, Visitor&& visit) {
+    visit("condition", self.condition);
+    visit("every_nth", self.every_nth);
+    visit("interval", self.interval);
+    visit("captures", self.captures);
+    visit("frozen_time", self.frozen_time);
+    visit("queue", self.queue);
+    visit("plugin", self.plugin);
+  }
+};
+
 struct WatchCounters {
   uint64_t armed = 0;       // how often the watch was armed
   uint64_t hits = 0;        // traps
@@ -21,6 +45,8 @@ struct WatchCounters {
   uint64_t coalesced = 0;   // hits whose evidence is in the capture of another hit
   uint64_t suppressed = 0;  // hits past the budget, or by policy
   uint64_t lost = 0;        // hits whose evidence was taken and could not be kept
+  uint64_t disarmed = 0;    // 1: it was disarmed when its budget of captures was used up
+  SuppressedBy suppressed_by;
   bool operator==(const WatchCounters&) const = default;
 };
 
@@ -37,6 +63,20 @@ inline absl::Status CheckConsistent(const WatchCounters& c) {
 inline std::string CountersText(const WatchCounters& c) {
   return absl::StrCat(c.hits, " hits, ", c.captured, " captured, ", c.coalesced, " coalesced, ",
                       c.suppressed, " suppressed, ", c.lost, " lost");
+}
+
+// What there is to say besides: "suppressed: 90 by condition, 3 by captures", "disarmed …"; else empty.
+inline std::string SuppressionText(const WatchCounters& c) {
+  std::string text;
+  SuppressedBy::ForEach(c.suppressed_by, [&text](const char* name, uint64_t count) {
+    if (count == 0) return;
+    absl::StrAppend(&text, text.empty() ? "suppressed: " : ", ", count, " by ", name);
+  });
+  if (c.disarmed != 0) {
+    absl::StrAppend(&text, text.empty() ? "" : "; ",
+                    "disarmed when its budget of captures was used up");
+  }
+  return text;
 }
 
 }  // namespace watchsnap

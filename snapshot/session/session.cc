@@ -120,6 +120,10 @@ absl::Status Session::CreateMachine() {
         bridge_->Store(kExitKindTag, TriggerKind::kExitKind, dump);
         Progress(absl::StrCat("a sched_ext scheduler failed: failure dump ", dump.seq + 1));
       });
+  // Of a vCPU's thread, once a watch.
+  coordinator_->SetOnSpent([this](int index) {
+    events_.Post([this, index] { DisarmSpent(index); });
+  });
   dispatcher_.Connect(device_.get(), coordinator_.get());
 
   control_ = std::make_unique<ControlServer>(
@@ -167,12 +171,7 @@ ControlHandlers Session::MakeHandlers() {
     auto shared = std::make_shared<Responder>(std::move(responder));
     events_.Post([this, symbol = std::move(symbol), options, shared] {
       next_options_ = config_.watch_options;
-      if (options.max_captures.has_value()) next_options_.max_captures = *options.max_captures;
-      if (options.max_frozen_permille.has_value()) {
-        next_options_.max_frozen_permille = *options.max_frozen_permille;
-      }
-      next_options_.variables.insert(next_options_.variables.end(), options.variables.begin(),
-                                     options.variables.end());
+      options.ApplyTo(next_options_);
       absl::Status status = bridge_->RegisterWatch(symbol);
       Progress(status.ok() ? absl::StrCat("watch armed: ", symbol)
                            : absl::StrCat("watch refused: ", status.message()));
@@ -395,7 +394,11 @@ absl::Status Session::ArmSymbol(std::string_view name) {
   status = TakeVariables(variables, [&](VariablesPart& part) {
     return part.TakeForWatch(*index, variables);
   });
-  if (status.ok()) status = device_->Arm(spec).status();
+  if (status.ok()) {
+    absl::StatusOr<WatchId> watch = device_->Arm(spec);
+    status = watch.status();
+    if (watch.ok()) armed_[*index] = *watch;
+  }
   if (!status.ok()) {
     coordinator_->Remove(*index);
     return status;
@@ -403,6 +406,17 @@ absl::Status Session::ArmSymbol(std::string_view name) {
   absl::MutexLock lock(&mutex_);
   watch_index_[spec.tag] = *index;
   return absl::OkStatus();
+}
+
+void Session::DisarmSpent(int index) {
+  auto it = armed_.find(index);
+  if (it == armed_.end()) return;
+  const std::string& symbol = coordinator_->description(index).symbol;
+  absl::Status status = device_->Disarm(it->second);
+  armed_.erase(it);
+  if (status.ok()) coordinator_->CountDisarmed(index);
+  Progress(status.ok() ? absl::StrCat("watch disarmed, its budget of captures is used up: ", symbol)
+                       : absl::StrCat("disarming ", symbol, " failed: ", status.message()));
 }
 
 bool Session::GuestPanicked() {

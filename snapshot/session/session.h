@@ -66,6 +66,8 @@ class Session {
   void ArmExitKindTrigger();
   // Arms `symbol`; the bridge has checked the cap.
   absl::Status ArmSymbol(std::string_view symbol);
+  // Disarms a watch of the coordinator's table that asked for it, its budget being used up.
+  void DisarmSpent(int index);
   // Refuses where the kernel is not known yet, or too many are named.
   absl::Status TakeVariables(absl::Span<const std::string> names,
                              absl::FunctionRef<absl::Status(VariablesPart&)> take);
@@ -114,6 +116,7 @@ class Session {
   std::string end_in_words_ ABSL_GUARDED_BY(mutex_);  // for the final capture
   // The coordinating thread's own:
   WatchOptions next_options_;  // for ArmSymbol
+  std::map<int, WatchId> armed_;  // by index in the coordinator's table
   absl::Status refused_;       // of an initial watch
   bool ended_ = false;
 };

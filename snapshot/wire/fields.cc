@@ -100,6 +100,13 @@ std::string FieldName(uint16_t tag) {
     case FieldTag::kSubject: return "subject";
     case FieldTag::kMaxCaptures: return "max_captures";
     case FieldTag::kMaxFrozenPermille: return "max_frozen_permille";
+    case FieldTag::kConditionKind: return "condition_kind";
+    case FieldTag::kConditionFirst: return "condition_first";
+    case FieldTag::kConditionSecond: return "condition_second";
+    case FieldTag::kEveryNth: return "every_nth";
+    case FieldTag::kMinIntervalUs: return "min_interval_us";
+    case FieldTag::kOnBudget: return "on_budget";
+    case FieldTag::kQueueFull: return "queue_full";
     case FieldTag::kOk: return "ok";
     case FieldTag::kReason: return "reason";
     case FieldTag::kStatusCode: return "status_code";

@@ -78,6 +78,19 @@ struct Encoder {
     if (m.options.max_frozen_permille) {
       out.U32(FieldTag::kMaxFrozenPermille, *m.options.max_frozen_permille);
     }
+    if (m.options.when) {
+      out.U8(FieldTag::kConditionKind, static_cast<uint8_t>(m.options.when->kind))
+          .U64(FieldTag::kConditionFirst, m.options.when->first)
+          .U64(FieldTag::kConditionSecond, m.options.when->second);
+    }
+    if (m.options.every_nth) out.U64(FieldTag::kEveryNth, *m.options.every_nth);
+    if (m.options.min_interval_us) out.U64(FieldTag::kMinIntervalUs, *m.options.min_interval_us);
+    if (m.options.on_budget) {
+      out.U8(FieldTag::kOnBudget, static_cast<uint8_t>(*m.options.on_budget));
+    }
+    if (m.options.queue_full) {
+      out.U8(FieldTag::kQueueFull, static_cast<uint8_t>(*m.options.queue_full));
+    }
     for (const std::string& name : m.options.variables) out.Bytes(FieldTag::kVariable, name);
     return MessageType::kSnapshotRequest;
   }
@@ -109,7 +122,8 @@ struct Encoder {
 struct Fields {
   std::optional<uint32_t> protocol_version, max_frozen_permille, status_code;
   std::optional<uint64_t> guest_tsc, guest_monotonic_ns, hold_ms, max_captures;
-  std::optional<uint8_t> request_kind;
+  std::optional<uint64_t> condition_first, condition_second, every_nth, min_interval_us;
+  std::optional<uint8_t> request_kind, condition_kind, on_budget, queue_full;
   std::optional<bool> ok, passed;
   std::optional<std::string> scenario, subject, reason, exit_reason, text;
   std::map<std::string, std::string> parameters;
@@ -149,6 +163,13 @@ absl::Status ReadField(const FieldReader& reader, Fields& to, std::optional<std:
     case FieldTag::kSubject: return SetOnce(reader, to.subject);
     case FieldTag::kMaxCaptures: return SetOnce(reader, reader.U64(), to.max_captures);
     case FieldTag::kMaxFrozenPermille: return SetOnce(reader, reader.U32(), to.max_frozen_permille);
+    case FieldTag::kConditionKind: return SetOnce(reader, reader.U8(), to.condition_kind);
+    case FieldTag::kConditionFirst: return SetOnce(reader, reader.U64(), to.condition_first);
+    case FieldTag::kConditionSecond: return SetOnce(reader, reader.U64(), to.condition_second);
+    case FieldTag::kEveryNth: return SetOnce(reader, reader.U64(), to.every_nth);
+    case FieldTag::kMinIntervalUs: return SetOnce(reader, reader.U64(), to.min_interval_us);
+    case FieldTag::kOnBudget: return SetOnce(reader, reader.U8(), to.on_budget);
+    case FieldTag::kQueueFull: return SetOnce(reader, reader.U8(), to.queue_full);
     case FieldTag::kOk: return SetOnce(reader, reader.Bool(), to.ok);
     case FieldTag::kReason: return SetOnce(reader, to.reason);
     case FieldTag::kStatusCode: return SetOnce(reader, reader.U32(), to.status_code);
@@ -227,6 +248,40 @@ absl::StatusOr<Message> ToHello(Fields& f) {
                f.guest_monotonic_ns.value_or(0)};
 }
 
+// What a watch's fields say of when it captures; refused where a value has no meaning.
+absl::Status ReadPolicies(const Fields& f, WatchRequestOptions& to) {
+  if (f.condition_kind) {
+    if (*f.condition_kind >= WatchCondition::kKinds) {
+      return absl::InvalidArgumentError(absl::StrCat("condition_kind must be below ",
+                                                     WatchCondition::kKinds, ", it is ",
+                                                     *f.condition_kind));
+    }
+    to.when = WatchCondition{static_cast<WatchCondition::Kind>(*f.condition_kind),
+                             f.condition_first.value_or(0), f.condition_second.value_or(0)};
+    if (absl::Status status = CheckWatchCondition(*to.when); !status.ok()) return status;
+  }
+  if (f.every_nth == 0u) {
+    return absl::InvalidArgumentError("every_nth must be 1 or more, it is 0");
+  }
+  to.every_nth = f.every_nth;
+  to.min_interval_us = f.min_interval_us;
+  if (f.on_budget) {
+    if (*f.on_budget > static_cast<uint8_t>(OnBudget::kDisarm)) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("on_budget must be 0 (count) or 1 (disarm), it is ", *f.on_budget));
+    }
+    to.on_budget = static_cast<OnBudget>(*f.on_budget);
+  }
+  if (f.queue_full) {
+    if (*f.queue_full > static_cast<uint8_t>(QueueFull::kCount)) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("queue_full must be 0 (block) or 1 (count), it is ", *f.queue_full));
+    }
+    to.queue_full = static_cast<QueueFull>(*f.queue_full);
+  }
+  return absl::OkStatus();
+}
+
 absl::StatusOr<Message> ToSnapshotRequest(Fields& f) {
   constexpr auto kType = MessageType::kSnapshotRequest;
   if (!f.request_kind) return Missing(kType, FieldTag::kRequestKind);
@@ -243,9 +298,9 @@ absl::StatusOr<Message> ToSnapshotRequest(Fields& f) {
                                           ? "a watch needs a symbol, it is empty"
                                           : "a capture needs a tag, it is empty");
   }
-  return SnapshotRequest{kind,
-                         *std::move(f.subject),
-                         {f.max_captures, f.max_frozen_permille, std::move(f.variables)}};
+  WatchRequestOptions options = {f.max_captures, f.max_frozen_permille, std::move(f.variables)};
+  if (absl::Status status = ReadPolicies(f, options); !status.ok()) return status;
+  return SnapshotRequest{kind, *std::move(f.subject), std::move(options)};
 }
 
 absl::StatusOr<Message> ToSnapshotReply(Fields& f) {
@@ -262,6 +317,28 @@ absl::StatusOr<Message> ToSnapshotReply(Fields& f) {
 }
 
 }  // namespace
+
+WatchRequestOptions WatchRequestOptions::Of(const WatchOptions& options) {
+  return {.max_captures = options.max_captures,
+          .max_frozen_permille = options.max_frozen_permille,
+          .variables = options.variables,
+          .when = options.when,
+          .every_nth = options.every_nth,
+          .min_interval_us = options.min_interval_us,
+          .on_budget = options.on_budget,
+          .queue_full = options.queue_full};
+}
+
+void WatchRequestOptions::ApplyTo(WatchOptions& options) const {
+  options.max_captures = max_captures.value_or(options.max_captures);
+  options.max_frozen_permille = max_frozen_permille.value_or(options.max_frozen_permille);
+  options.variables.insert(options.variables.end(), variables.begin(), variables.end());
+  options.when = when.value_or(options.when);
+  options.every_nth = every_nth.value_or(options.every_nth);
+  options.min_interval_us = min_interval_us.value_or(options.min_interval_us);
+  options.on_budget = on_budget.value_or(options.on_budget);
+  options.queue_full = queue_full.value_or(options.queue_full);
+}
 
 SnapshotReply SnapshotReply::FromStatus(const absl::Status& status) {
   return SnapshotReply{status.ok(), std::string(status.message()), status.code()};

@@ -32,6 +32,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "snapshot/watch_options.h"
 #include "snapshot/wire/frame_decoder.h"
 #include "snapshot/wire/wire_format.h"
 
@@ -57,6 +58,16 @@ struct WatchRequestOptions {
   std::optional<uint64_t> max_captures;
   std::optional<uint32_t> max_frozen_permille;
   std::vector<std::string> variables = {};  // of the kernel, that captures take along
+  std::optional<WatchCondition> when = {};
+  std::optional<uint64_t> every_nth = {};  // from 1
+  std::optional<uint64_t> min_interval_us = {};
+  std::optional<OnBudget> on_budget = {};
+  std::optional<QueueFull> queue_full = {};
+
+  // All of `options`.
+  static WatchRequestOptions Of(const WatchOptions& options);
+  // Writes what is said here over `options`.
+  void ApplyTo(WatchOptions& options) const;
 };
 
 struct SnapshotRequest {

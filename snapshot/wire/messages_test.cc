@@ -105,6 +105,42 @@ TEST(MessagesTest, VariablesAreKeptInOrder) {
   }
 }
 
+TEST(MessagesTest, AWatchsPoliciesComeBackUnchanged) {
+  const WatchOptions asked = {.max_captures = 7,
+                              .max_frozen_permille = 3,
+                              .variables = {"jiffies_64"},
+                              .when = WatchCondition::Masked(0xff00, 0x1200),
+                              .every_nth = 10,
+                              .min_interval_us = 1'000'000,
+                              .on_budget = OnBudget::kDisarm,
+                              .queue_full = QueueFull::kCount};
+  const auto request = RoundTrip(
+      SnapshotRequest{SnapshotRequestKind::kWatch, "x", WatchRequestOptions::Of(asked)});
+  WatchOptions options = {.max_captures = 1, .every_nth = 2};
+  request.options.ApplyTo(options);
+  EXPECT_EQ(options, asked);
+  // What is not said changes nothing.
+  WatchRequestOptions{}.ApplyTo(options);
+  EXPECT_EQ(options, asked);
+}
+
+TEST(MessagesTest, PoliciesWithoutAMeaningAreRefused) {
+  const auto refused = [](FieldTag tag, uint64_t value, bool byte) {
+    FieldWriter fields;
+    fields.U8(FieldTag::kRequestKind, 2).Bytes(FieldTag::kSubject, "x");
+    byte ? fields.U8(tag, static_cast<uint8_t>(value)) : fields.U64(tag, value);
+    const std::string bytes =
+        EncodeFrame(MessageType::kSnapshotRequest, 3, fields.payload()).value();
+    return !DecodeMessage(AsFrame(bytes)).ok();
+  };
+  EXPECT_TRUE(refused(FieldTag::kConditionKind, 5, true));
+  EXPECT_TRUE(refused(FieldTag::kEveryNth, 0, false));
+  EXPECT_TRUE(refused(FieldTag::kOnBudget, 2, true));
+  EXPECT_TRUE(refused(FieldTag::kQueueFull, 2, true));
+  EXPECT_FALSE(refused(FieldTag::kConditionKind, 4, true));
+  EXPECT_FALSE(refused(FieldTag::kEveryNth, 1, false));
+}
+
 TEST(MessagesTest, AbsentOptionsStayAbsent) {
   const auto request = RoundTrip(SnapshotRequest{SnapshotRequestKind::kCapture, "tag", {}});
   EXPECT_FALSE(request.options.max_captures.has_value());

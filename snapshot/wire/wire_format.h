@@ -63,7 +63,7 @@ inline constexpr size_t kMaxPayloadBytes = kMaxFrameBytes - kFrameHeaderBytes;
 inline constexpr size_t kFieldHeaderBytes = 6;
 
 // The longest tag or symbol a request can carry: what is left beside the request's other fields.
-inline constexpr size_t kMaxSubjectBytes = kMaxPayloadBytes - 64;
+inline constexpr size_t kMaxSubjectBytes = kMaxPayloadBytes - 192;
 
 // Repeated fields (details, parameters) of one frame: more is a bad frame.
 inline constexpr size_t kMaxRepeatedFields = 1000;
@@ -117,6 +117,13 @@ enum class FieldTag : uint16_t {
   kMigrations = 27,         // u64
   kLongestGapNs = 28,       // u64
   kVariable = 29,           // bytes, repeated: a kernel variable that captures take along
+  kConditionKind = 30,      // u8: WatchCondition::Kind
+  kConditionFirst = 31,     // u64
+  kConditionSecond = 32,    // u64
+  kEveryNth = 33,           // u64, from 1
+  kMinIntervalUs = 34,      // u64
+  kOnBudget = 35,           // u8: OnBudget
+  kQueueFull = 36,          // u8: QueueFull
 };
 
 struct FrameHeader {

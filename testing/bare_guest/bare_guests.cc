@@ -184,6 +184,40 @@ BareGuest CountingGuest(const CountingOptions& options) {
   return guest;
 }
 
+// R8: rounds left; R14: vCPUs.
+BareGuest StormGuest(int vcpus, uint32_t each, int words) {
+  BareGuestBuilder builder;
+  BareGuest guest;
+  guest.words = AllocateWords(builder, words);
+  const uint64_t finished = builder.AllocateWord();
+  builder.Mov(Reg::kR8, each);
+  const auto next = builder.Here();
+  for (uint64_t word : guest.words) {
+    builder.Mov(Reg::kRbx, word);
+    const uint64_t pc = builder.NextAddress();
+    builder.LockInc(Reg::kRbx, 4);
+    guest.stores.push_back({pc, builder.NextAddress()});
+  }
+  builder.AddImm(Reg::kR8, -1);
+  builder.JmpIf(If::kNotEqual, next);
+  // Counts itself as finished; who finds itself the last powers off. LOCK CMPXCHG until it took.
+  builder.Mov(Reg::kRbx, finished);
+  const auto again = builder.Here();
+  builder.Load(Reg::kRax, Reg::kRbx, 4);
+  builder.MovReg(Reg::kRcx, Reg::kRax);
+  builder.AddImm(Reg::kRcx, 1);
+  builder.LockCmpxchg(Reg::kRbx, Reg::kRcx, 4);
+  builder.JmpIf(If::kNotEqual, again);
+  const auto others_run = builder.NewLabel();
+  builder.CmpImm(Reg::kRcx, vcpus);
+  builder.JmpIf(If::kNotEqual, others_run);
+  builder.PowerOff();
+  builder.Bind(others_run);
+  builder.HaltForever();
+  guest.boot = builder.Build();
+  return guest;
+}
+
 BareGuest RoundRobinGuest(uint32_t last, int words) {
   BareGuestBuilder builder;
   BareGuest guest;

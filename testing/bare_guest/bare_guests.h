@@ -59,6 +59,10 @@ BareGuest CountingGuest(const CountingOptions& options);
 // Stores 1 … `last` to `words` words each, in turns (1 to all, then 2 to all, …), then powers off.
 BareGuest RoundRobinGuest(uint32_t last, int words);
 
+// Every vCPU increments each of `words` words `each` times, by LOCK INC, all vCPUs at once; the last to finish
+// powers off. words[i] ends as vcpus × each. The vCPUs wait for each other nowhere.
+BareGuest StormGuest(int vcpus, uint32_t each, int words);
+
 }  // namespace watchsnap
 
 #endif  // WATCHSNAP_TESTING_BARE_GUEST_BARE_GUESTS_H_

@@ -73,11 +73,7 @@ class ChannelBackend : public StepBackend {
   absl::Status Watch(const std::string& symbol,
                      const std::optional<WatchOptions>& options) override {
     WatchRequestOptions request;
-    if (options.has_value()) {
-      request.max_captures = options->max_captures;
-      request.max_frozen_permille = options->max_frozen_permille;
-      request.variables = options->variables;
-    }
+    if (options.has_value()) request = WatchRequestOptions::Of(*options);
     return channel_.RequestWatch(symbol, request, kRequestTimeout);
   }
   absl::Status Capture(const std::string& tag,
