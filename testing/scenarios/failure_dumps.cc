@@ -49,6 +49,7 @@ Snapshot ExpectDump(const VmResult& result, size_t index, const ExpectedDump& ex
     ADD_FAILURE() << file.status();
     return Snapshot(file.status());
   }
+  EXPECT_EQ(file->size(), 1u) << "a failure dump is one document";
   Snapshot dump(file->Document(0));
   ExpectFailure(dump, expected);
   return dump;
