@@ -52,9 +52,45 @@ absl::Status WriterCounts::Retarget(WatchId watch, uint64_t address, uint32_t le
   return traps_ == nullptr ? no_traps_ : traps_->Retarget(watch, address, length);
 }
 
+absl::Status WriterCounts::TryHost(int vcpus) {
+  return traps_ == nullptr ? no_traps_ : traps_->TryHost(vcpus);
+}
+
 void WriterCounts::OnExit(int vcpu, const kvm_debug_exit_arch& exit, WatchHits& hits) {
   if (traps_ == nullptr) return;
   traps_->OnExit(vcpu, exit, hits);
+  CountHits(vcpu, hits);
+}
+
+watchsnap::MmioAnswer WriterCounts::OnMmio(int vcpu, uint64_t gpa, absl::Span<uint8_t> data, bool is_write) {
+  return traps_ == nullptr ? watchsnap::MmioAnswer::kNotMine : traps_->OnMmio(vcpu, gpa, data, is_write);
+}
+
+void WriterCounts::OnMmioComplete(int vcpu, WatchHits& hits) {
+  if (traps_ == nullptr) return;
+  traps_->OnMmioComplete(vcpu, hits);
+  CountHits(vcpu, hits);
+}
+
+bool WriterCounts::OnMemoryFault(int vcpu, WatchHits& hits) {
+  const bool mended = traps_ != nullptr && traps_->OnMemoryFault(vcpu, hits);
+  CountHits(vcpu, hits);
+  return mended;
+}
+
+bool WriterCounts::OnInternalError(int vcpu, WatchHits& hits, std::string& explanation) {
+  const bool mended = traps_ != nullptr && traps_->OnInternalError(vcpu, hits, explanation);
+  CountHits(vcpu, hits);
+  return mended;
+}
+
+void WriterCounts::MoreHits(int vcpu, WatchHits& hits) {
+  if (traps_ == nullptr) return DebugDevice::MoreHits(vcpu, hits);
+  traps_->MoreHits(vcpu, hits);
+  CountHits(vcpu, hits);
+}
+
+void WriterCounts::CountHits(int vcpu, WatchHits& hits) {
   for (int i = 0; i < hits.count; ++i) {
     WatchHit& hit = hits.hits[i];
     Add(tables_[vcpu], hit.address, hit.next_pc);

@@ -19,6 +19,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/types/span.h"
 #include "debug/debug_device.h"
 
 namespace embedder {
@@ -35,7 +36,13 @@ class WriterCounts : public watchsnap::DebugDevice {
   absl::StatusOr<watchsnap::WatchId> Arm(const watchsnap::WatchSpec& spec) override;
   absl::Status Disarm(watchsnap::WatchId watch) override;
   absl::Status Retarget(watchsnap::WatchId watch, uint64_t address, uint32_t length) override;
+  absl::Status TryHost(int vcpus) override;
   void OnExit(int vcpu, const kvm_debug_exit_arch& exit, watchsnap::WatchHits& hits) override;
+  watchsnap::MmioAnswer OnMmio(int vcpu, uint64_t gpa, absl::Span<uint8_t> data, bool is_write) override;
+  void OnMmioComplete(int vcpu, watchsnap::WatchHits& hits) override;
+  bool OnMemoryFault(int vcpu, watchsnap::WatchHits& hits) override;
+  bool OnInternalError(int vcpu, watchsnap::WatchHits& hits, std::string& explanation) override;
+  void MoreHits(int vcpu, watchsnap::WatchHits& hits) override;
   // "0xffff…: 50 writes by copy_process", most frequent first, one line a watched address and function.
   std::vector<std::string> Summary() override;
 
@@ -51,6 +58,8 @@ class WriterCounts : public watchsnap::DebugDevice {
     uint64_t others = 0;
   };
 
+  // Counts what the plugin below found, and lets the guest go on.
+  void CountHits(int vcpu, watchsnap::WatchHits& hits);
   static void Add(Table& table, uint64_t address, uint64_t next_pc);
 
   watchsnap::DebugTarget& target_;
