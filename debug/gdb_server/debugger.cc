@@ -9,11 +9,15 @@
 #include "absl/log/log.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "absl/time/time.h"
 #include "debug/hw_watch/x86_64/debug_registers.h"
 
 namespace watchsnap::gdb {
 
 namespace {
+
+// A capture may wait for the renderer, and for another's freeze.
+constexpr absl::Duration kCapturesDeadline = absl::Seconds(10);
 
 constexpr unsigned Bit(BreakpointType type) { return 1u << static_cast<int>(type); }
 
@@ -42,6 +46,15 @@ void Debugger::ReleaseAll() {
 
 absl::Status Debugger::Settle() {
   absl::Status status = composer_.WhileFrozen([] { return absl::OkStatus(); });
+  {
+    // A vCPU that has come out of the guest parks for that freeze when it has nothing more to do, or within
+    // OnHits: there is none that is on its way to OnHits.
+    absl::MutexLock lock(&mutex_);
+    const auto delivered = [this]() ABSL_SHARED_LOCKS_REQUIRED(mutex_) { return deliveries_ == 0; };
+    if (!mutex_.AwaitWithTimeout(absl::Condition(&delivered), kCapturesDeadline)) {
+      status.Update(absl::DeadlineExceededError("a capture of this moment is still being taken"));
+    }
+  }
   for (int i = 0; i < vcpu_count(); ++i) {
     if (!composer_.stepping(i)) continue;
     absl::Status off = composer_.RunOnVcpu(i, [this, i] { return composer_.SetStep(i, false); });
@@ -95,6 +108,17 @@ bool Debugger::OnDebugExit(int vcpu, kvm_debug_exit_arch& exit) {
 void Debugger::OnDebuggerHit(const WatchHit& hit) {
   absl::MutexLock lock(&mutex_);
   if (attached_) Record({Stop::kWatch, hit.vcpu, hit.address});
+}
+
+void Debugger::OnHits(int vcpu, const WatchHits& hits) {
+  if (sink_ == nullptr) return;
+  {
+    absl::MutexLock lock(&mutex_);
+    ++deliveries_;
+  }
+  sink_->OnHits(vcpu, hits);
+  absl::MutexLock lock(&mutex_);
+  --deliveries_;
 }
 
 absl::Status Debugger::Attach() {

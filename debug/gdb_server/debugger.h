@@ -12,7 +12,8 @@
 //   if (std::optional<Stop> stop = debugger.TakeStop()) ...  // all vCPUs are out again
 //   debugger.Detach();                                    // nothing of it is left, the guest runs
 //
-// Threads: one debugger's thread for all but OnDebugExit and OnDebuggerHit, which come on vCPU threads.
+// Threads: one debugger's thread for all but OnDebugExit, OnDebuggerHit and OnHits, which come on vCPU
+// threads.
 // Memory, registers, breakpoints: only while stopped.
 // Ownership: borrows all it is given; it must outlive the vCPUs.
 // Errors: those of the plugin (watches), of the composer (hardware breakpoints), NotFound for memory.
@@ -40,6 +41,7 @@
 #include "debug/gdb_server/guest_debug_composer.h"
 #include "debug/gdb_server/run_control.h"
 #include "debug/gdb_server/shared_watches.h"
+#include "debug/hit_sink.h"
 
 namespace watchsnap::gdb {
 
@@ -49,7 +51,7 @@ struct Stop {
   uint64_t address = 0;  // of the watch
 };
 
-class Debugger : public DebugLayer, public SharedWatches::Listener {
+class Debugger : public DebugLayer, public SharedWatches::Listener, public HitSink {
  public:
   // `software_breakpoints_work` is asked when the first is wanted: whether this host's KVM really hands
   // breakpoint instructions to us. Where it does not, the guest's kernel would get them, and die of them:
@@ -59,6 +61,9 @@ class Debugger : public DebugLayer, public SharedWatches::Listener {
   ~Debugger() override;
   // Once, before the machine starts.
   void SetWatches(SharedWatches* watches) { watches_ = watches; }
+  // Once, before the machine starts: who is told of the session's hits. They pass through here, so that a
+  // stop is told only when the captures of that moment have been taken.
+  void SetSink(HitSink* sink) { sink_ = sink; }
 
   int vcpu_count() const { return composer_.vcpu_count(); }
   // Becomes readable when a vCPU has stopped.
@@ -82,9 +87,10 @@ class Debugger : public DebugLayer, public SharedWatches::Listener {
   absl::Status AddBreakpoint(int vcpu, BreakpointType type, uint64_t address, uint32_t length);
   absl::Status RemoveBreakpoint(BreakpointType type, uint64_t address, uint32_t length);
 
-  // DebugLayer and SharedWatches::Listener.
+  // DebugLayer, SharedWatches::Listener and HitSink.
   bool OnDebugExit(int vcpu, kvm_debug_exit_arch& exit) override;
   void OnDebuggerHit(const WatchHit& hit) override;
+  void OnHits(int vcpu, const WatchHits& hits) override;
 
  private:
   using WatchKey = std::pair<uint64_t, uint32_t>;  // address, length
@@ -96,7 +102,7 @@ class Debugger : public DebugLayer, public SharedWatches::Listener {
   void Record(const Stop& stop) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void HoldAll() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void ReleaseAll() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  // Waits until all held vCPUs are out of the guest and their registers saved.
+  // Waits until all held vCPUs are out of the guest, their registers saved and their hits captured.
   absl::Status Settle();
   void ForgetNotice();
   // The stop to tell: of a vCPU that was to run.
@@ -113,6 +119,7 @@ class Debugger : public DebugLayer, public SharedWatches::Listener {
   GuestDebugComposer& composer_;
   RunControl& run_control_;
   SharedWatches* watches_ = nullptr;
+  HitSink* sink_ = nullptr;
   GuestCode code_;
   int stop_fd_ = -1;
   const std::function<bool()> software_breakpoints_work_;
@@ -121,6 +128,7 @@ class Debugger : public DebugLayer, public SharedWatches::Listener {
   // cannot miss that another has stopped.
   absl::Mutex mutex_;
   bool attached_ ABSL_GUARDED_BY(mutex_) = false;
+  int deliveries_ ABSL_GUARDED_BY(mutex_) = 0;  // vCPUs that are in sink_->OnHits
   std::vector<VcpuState> vcpus_ ABSL_GUARDED_BY(mutex_);
   // The composer's breakpoints, and the types that gdb wanted there, as bits.
   std::map<uint64_t, unsigned> hardware_ ABSL_GUARDED_BY(mutex_);

@@ -2,7 +2,12 @@
 
 #include <poll.h>
 
+#include <atomic>
+#include <chrono>
+#include <thread>
+
 #include "absl/status/status_matchers.h"
+#include "absl/synchronization/notification.h"
 #include "debug/gdb_server/debugger_fake.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
@@ -211,6 +216,36 @@ TEST_F(DebuggerTest, ASecondVcpusHitIsToldBeforeAnythingRuns) {
   ASSERT_TRUE(stop.has_value());
   EXPECT_EQ(stop->vcpu, 1);
   EXPECT_EQ(stop->kind, Stop::kWatch);
+}
+
+// A capture that takes as long as it is told to.
+class SlowSink : public HitSink {
+ public:
+  void OnHits(int, const WatchHits&) override {
+    begun.Notify();
+    go_on.WaitForNotification();
+  }
+  absl::Notification begun, go_on;
+};
+
+TEST_F(DebuggerTest, AStopIsToldWhenTheCapturesOfThatMomentHaveBeenTaken) {
+  SlowSink sink;
+  debugger().SetSink(&sink);
+  ASSERT_THAT(debugger().Attach(), IsOk());
+  ASSERT_THAT(debugger().Run({kContinue, kContinue}), IsOk());
+  std::thread vcpu([&] { debugger().OnHits(0, WatchHits()); });
+  sink.begun.WaitForNotification();
+  std::atomic<bool> told{false};
+  std::thread server([&] {
+    (void)debugger().Interrupt();
+    told = true;
+  });
+  std::this_thread::sleep_for(std::chrono::milliseconds(20));
+  EXPECT_FALSE(told);
+  sink.go_on.Notify();
+  server.join();
+  vcpu.join();
+  EXPECT_TRUE(told);
 }
 
 TEST_F(DebuggerTest, TakenSlotsAreErrorsAndReadWatchesAreNotPretended) {

@@ -27,6 +27,11 @@ std::unique_ptr<DebugDevice> GdbLayer::Share(std::unique_ptr<DebugDevice> plugin
   return shared;
 }
 
+HitSink* GdbLayer::Through(HitSink* sink) {
+  debugger_.SetSink(sink);
+  return &debugger_;
+}
+
 absl::Status GdbLayer::Listen(const std::string& path, GdbSession::OnMessage on_message) {
   absl::StatusOr<std::unique_ptr<GdbServer>> server =
       GdbServer::Listen(path, &debugger_, std::move(on_message));

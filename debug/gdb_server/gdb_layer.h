@@ -3,7 +3,7 @@
 //
 //   GdbLayer gdb(machine, &target);
 //   std::unique_ptr<DebugDevice> device = gdb.Share(CreateDebugDevice("hw_watch", gdb.target()));
-//   dispatcher.Connect(device.get(), &sink);
+//   dispatcher.Connect(device.get(), gdb.Through(&sink));
 //   dispatcher.SetLayer(&gdb.layer());
 //   absl::Status status = gdb.Listen("/tmp/gdb.sock", on_message);
 //   machine->Start(); gdb.Start(); … ; gdb.Stop(); machine->Stop();
@@ -24,6 +24,7 @@
 #include "debug/gdb_server/guest_debug_composer.h"
 #include "debug/gdb_server/run_control.h"
 #include "debug/gdb_server/shared_watches.h"
+#include "debug/hit_sink.h"
 #include "vmm/machine.h"
 
 namespace watchsnap::gdb {
@@ -37,6 +38,8 @@ class GdbLayer {
   // Once: what the session uses in place of the plugin.
   std::unique_ptr<DebugDevice> Share(std::unique_ptr<DebugDevice> plugin);
   DebugLayer& layer() { return debugger_; }
+  // Once: what the dispatcher tells of hits in place of `sink`, which is told by it.
+  HitSink* Through(HitSink* sink);
 
   // After Share.
   absl::Status Listen(const std::string& path, GdbSession::OnMessage on_message);

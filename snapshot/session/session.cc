@@ -124,7 +124,8 @@ absl::Status Session::CreateMachine() {
   coordinator_->SetOnSpent([this](int index) {
     events_.Post([this, index] { DisarmSpent(index); });
   });
-  dispatcher_.Connect(device_.get(), coordinator_.get());
+  HitSink* sink = coordinator_.get();
+  dispatcher_.Connect(device_.get(), gdb_ != nullptr ? gdb_->Through(sink) : sink);
 
   control_ = std::make_unique<ControlServer>(
       [this](absl::Span<const uint8_t> bytes) { return control_port_->Send(bytes); },
