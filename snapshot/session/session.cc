@@ -527,8 +527,9 @@ absl::StatusOr<VmResult> Session::Run() {
   if (gdb_ != nullptr) {
     gdb_->Start();
     // Of a bzImage the slide is not known yet; IdentifyKernel tells it.
-    Progress(absl::StrCat("gdb can attach at any time: gdb -ex 'target remote ", config_.gdb_socket,
-                          "' ", config_.kernel_path.empty() ? config_.vmlinux_path : ""));
+    std::string command = absl::StrCat("gdb -ex 'target remote ", config_.gdb_socket, "'");
+    if (config_.kernel_path.empty()) absl::StrAppend(&command, " ", config_.vmlinux_path);
+    Progress(absl::StrCat("gdb can attach at any time: ", command));
   }
   WaitForEnd(result);
   Finish(result);
