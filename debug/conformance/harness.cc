@@ -83,7 +83,7 @@ PluginMachine::~PluginMachine() {
 
 void PluginMachine::RunToPowerOff() {
   ASSERT_THAT(machine_->Start(), IsOk());
-  const RunEnd end = machine_->Wait(absl::Now() + absl::Minutes(3));
+  const RunEnd end = machine_->Wait(absl::Now() + absl::Minutes(10));
   machine_->Stop();
   ASSERT_EQ(end.kind, RunEndKind::kPowerOff) << RunEndKindName(end.kind) << " " << end.detail;
 }

@@ -292,7 +292,7 @@ TEST(Stores, LockedIncrementsOfTwoVcpusStayAtomic) {
   ASSERT_NE(setup, nullptr);
   ASSERT_THAT(setup->device().Arm({.address = word, .length = 4, .tag = "word"}), IsOk());
   ASSERT_THAT(setup->machine().Start(), IsOk());
-  const absl::Time until = absl::Now() + absl::Minutes(3);
+  const absl::Time until = absl::Now() + absl::Minutes(10);
   while (setup->Word(done) < static_cast<uint64_t>(vcpus) && absl::Now() < until) {
     absl::SleepFor(absl::Milliseconds(5));
   }

@@ -354,7 +354,7 @@ absl::Status PageWatch::StepOver(int vcpu) {
     end = step_with(absl::MakeConstSpan(expected.pages.data(), expected.page_count));
   }
   if (end.ok() && *end == StepEnd::kMemoryFault) end = step_with(protected_);
-  const uint64_t next_pc = target_.Registers(vcpu).pc();
+  uint64_t next_pc = target_.Registers(vcpu).pc();
   absl::MutexLock lock(&mutex_);
   if (!end.ok() || *end != StepEnd::kStepped) {
     table_.Forget(vcpu);
@@ -369,6 +369,11 @@ absl::Status PageWatch::StepOver(int vcpu) {
   const bool done = !expected.stores.has_value() || expected.stores->transfers ||
                     next_pc == expected.pc + expected.stores->length ||
                     (expected.stores->rep && next_pc == expected.pc);
+  // A repeated store that has just done its last iteration still stands there.
+  if (expected.stores.has_value() && expected.stores->rep && next_pc == expected.pc &&
+      target_.Registers(vcpu).regs.rcx == 0) {
+    next_pc += expected.stores->length;
+  }
   table_.MakeHits(vcpu, expected.pc, next_pc, /*only_changed=*/!done);
   return absl::OkStatus();
 }
