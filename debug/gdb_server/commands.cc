@@ -95,7 +95,6 @@ std::optional<std::vector<RunAction>> ParseVCont(std::string_view text, int vcpu
 }
 
 std::optional<TransferOperands> ParseTransfer(std::string_view text) {
-  TransferOperands operands;
   const std::optional<std::string_view> object = TakeUntil(':', text);
   const std::optional<std::string_view> verb = TakeUntil(':', text);
   const std::optional<std::string_view> annex = TakeUntil(':', text);
