@@ -197,7 +197,7 @@ void PauseBarrier::Park(int index) {
         RunTasks(slot);
         continue;
       }
-      FutexWait(wake_, seen);
+      SleepUntilWoken(seen);
     }
   }
 }
@@ -208,7 +208,7 @@ void PauseBarrier::AwaitTurn(int index) {
   const bool had_tasks = slot.has_tasks.load();
   Park(index);
   if (had_tasks || !slot.held.load() || slot.has_tasks.load() || (epoch_.load() & 1) != 0) return;
-  FutexWait(wake_, seen);
+  SleepUntilWoken(seen);
 }
 
 void PauseBarrier::Hold(int index) {
@@ -227,7 +227,13 @@ void PauseBarrier::Release(int index) {
 
 void PauseBarrier::WakeSleepers() {
   wake_.fetch_add(1);
-  FutexWake(wake_);
+  if (sleepers_.load() != 0) FutexWake(wake_);
+}
+
+void PauseBarrier::SleepUntilWoken(uint32_t seen) {
+  sleepers_.fetch_add(1);
+  FutexWait(wake_, seen);
+  sleepers_.fetch_sub(1);
 }
 
 void PauseBarrier::Retire(int index) {

@@ -149,6 +149,8 @@ class PauseBarrier {
   absl::StatusOr<FrozenVcpus> StopOthers(uint32_t epoch, int leader, absl::Time deadline);
   void CountParked(int index, uint32_t epoch);
   void WakeSleepers();
+  // Sleeps while `wake_` is `seen`.
+  void SleepUntilWoken(uint32_t seen);
   void RunTasks(Slot& slot);
   void Thaw();
 
@@ -159,6 +161,9 @@ class PauseBarrier {
   std::atomic<uint32_t> parked_{0};
   // Changes at every thaw and every task: what parked participants sleep on.
   std::atomic<uint32_t> wake_{0};
+  // How many of them sleep or are about to: a thaw that wakes nobody makes no system call. A sleeper counts
+  // itself before the kernel compares `wake_`, a waker changes `wake_` before it looks here.
+  std::atomic<uint32_t> sleepers_{0};
   std::atomic<uint32_t> waiting_leaders_{0};
   std::atomic<uint32_t> held_{0};  // how many are held, raised before the first of them sleeps
   std::atomic<uint32_t> expected_{0};

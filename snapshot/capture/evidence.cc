@@ -4,8 +4,15 @@
 #include <utility>
 
 #include "absl/log/check.h"
+#include "absl/time/clock.h"
 
 namespace watchsnap {
+namespace {
+
+constexpr absl::Duration kLinger = absl::Milliseconds(100);
+constexpr absl::Duration kLookEvery = absl::Milliseconds(2);
+
+}  // namespace
 
 EvidencePool::EvidencePool(int buffers, int vcpus, std::unique_ptr<EvidenceRing> ring)
     : vcpus_(vcpus), ring_(std::move(ring)) {
@@ -67,13 +74,25 @@ void EvidencePool::Submit(CaptureEvidence* evidence) {
 }
 
 CaptureEvidence* EvidencePool::Take() {
-  absl::MutexLock lock(&mutex_);
-  auto ready = [this]() ABSL_SHARED_LOCKS_REQUIRED(mutex_) { return closed_ || !queue_.empty(); };
-  mutex_.Await(absl::Condition(&ready));
-  if (queue_.empty()) return nullptr;
-  CaptureEvidence* evidence = queue_.front();
-  queue_.pop_front();
-  return evidence;
+  for (;;) {
+    {
+      absl::MutexLock lock(&mutex_);
+      if (queue_.empty() && !closed_ && absl::Now() >= linger_until_) {
+        auto ready = [this]() ABSL_SHARED_LOCKS_REQUIRED(mutex_) {
+          return closed_ || !queue_.empty();
+        };
+        mutex_.Await(absl::Condition(&ready));
+      }
+      if (!queue_.empty()) {
+        CaptureEvidence* evidence = queue_.front();
+        queue_.pop_front();
+        linger_until_ = absl::Now() + kLinger;
+        return evidence;
+      }
+      if (closed_) return nullptr;
+    }
+    absl::SleepFor(kLookEvery);
+  }
 }
 
 void EvidencePool::Rendered(CaptureEvidence* evidence) {

@@ -77,7 +77,9 @@ class EvidencePool {
   void Release(CaptureEvidence* evidence);
   // Hands a filled buffer to the renderer, in order.
   void Submit(CaptureEvidence* evidence);
-  // The renderer's side: the next filled buffer; nullptr once closed and empty.
+  // The renderer's side: the next filled buffer; nullptr once closed and empty. For a moment after a
+  // buffer came it looks for the next by itself, now and then: to wake it costs the vCPU that hit as much as a debug
+  // exit, and where hits are frequent none pays it.
   CaptureEvidence* Take();
   // Gives back a buffer that Take handed out.
   void Rendered(CaptureEvidence* evidence);
@@ -100,6 +102,7 @@ class EvidencePool {
   std::deque<CaptureEvidence*> queue_ ABSL_GUARDED_BY(mutex_);
   int rendering_ ABSL_GUARDED_BY(mutex_) = 0;
   bool closed_ ABSL_GUARDED_BY(mutex_) = false;
+  absl::Time linger_until_ ABSL_GUARDED_BY(mutex_) = absl::InfinitePast();
 };
 
 }  // namespace watchsnap

@@ -201,6 +201,7 @@ void FreezeCoordinator::OnHits(int vcpu, const WatchHits& hits) {
 void FreezeCoordinator::CopyEvidence(CaptureEvidence& evidence) {
   evidence.frozen_ns = NowNs();
   const StackSource* stacks = stacks_.load(std::memory_order_acquire);
+  if (stacks != nullptr) stacks->BeginFreeze();
   for (size_t i = 0; i < evidence.registers.size(); ++i) {
     evidence.registers[i] = target_->Registers(static_cast<int>(i));
     if (stacks == nullptr) continue;
@@ -232,6 +233,7 @@ void FreezeCoordinator::CopyParts(CaptureEvidence& evidence) {
   if (parts == nullptr) return;
   evidence.parts = parts;
   const CaptureContext context = evidence.Context();
+  if (parts->memory != stacks_.load(std::memory_order_relaxed)) parts->memory->BeginFreeze();
   recorder_.Begin(*parts->memory);
   for (const auto& part : parts->parts) part->Copy(context, recorder_);
   evidence.refused_bytes = recorder_.refused_bytes();

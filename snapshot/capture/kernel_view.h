@@ -2,7 +2,7 @@
 // what stands at a kernel address.
 //
 // Made once, when the slide has been measured and the build ID compared; immutable afterwards, so it
-// may be used from any thread (Stack apart), with the guest running or frozen. Reads go through the kernel's own page
+// may be used from any thread (Stack, CopyPrefix and BeginFreeze apart), with the guest running or frozen. Reads go through the kernel's own page
 // tables (init_top_pgt), which outlive every process.
 // Units: addresses are run-time KVAs.
 #ifndef WATCHSNAP_SNAPSHOT_CAPTURE_KERNEL_VIEW_H_
@@ -26,6 +26,7 @@
 #include "snapshot/capture/stack_source.h"
 #include "vmm/machine.h"
 #include "vmm/x86_64/page_walk.h"
+#include "vmm/x86_64/page_walk_cache.h"
 
 namespace watchsnap {
 
@@ -50,8 +51,10 @@ class KernelView : public GuestView, public StackSource {
   // Whether stacks can be copied and unwound; why not.
   const absl::Status& stacks_status() const { return stacks_status_; }
   const StackExtents& stack_extents() const override { return *extents_; }
+  // These two by whoever leads a freeze, only then.
+  void BeginFreeze() const override { walked_.Forget(); }
   size_t CopyPrefix(uint64_t kva, absl::Span<uint8_t> out) const override {
-    return ReadVirtualPrefix(*memory_, paging_, kva, out);
+    return walked_.ReadPrefix(*memory_, paging_, kva, out);
   }
   // The value of the 4-byte variable `name`.
   absl::StatusOr<uint32_t> ReadU32(std::string_view name) const;
@@ -76,6 +79,7 @@ class KernelView : public GuestView, public StackSource {
   std::optional<StackExtents> extents_;
   absl::Status stacks_status_;
   PagingState paging_ = {};
+  mutable PageWalkCache walked_;
   uint64_t slide_ = 0;
   std::string slide_source_;
 };

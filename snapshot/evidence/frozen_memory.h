@@ -15,6 +15,8 @@ namespace watchsnap {
 class FrozenMemory {
  public:
   virtual ~FrozenMemory() = default;
+  // A freeze begins: nothing that was remembered of the guest's tables holds any more.
+  virtual void BeginFreeze() const {}
   // Copies from `kva` on until something is not mapped; returns how many bytes.
   virtual size_t CopyPrefix(uint64_t kva, absl::Span<uint8_t> out) const = 0;
 };

@@ -27,6 +27,7 @@ absl::Status ExitKindTrigger::Arm(
   watch_.store(*watch);
   if (layout_.root_address == 0) return absl::OkStatus();
   return frozen([this] {
+    memory_->BeginFreeze();
     if (const uint64_t root = LoadRoot(); root != 0 && root != followed_.load()) Follow(root);
     return absl::OkStatus();
   });

@@ -20,7 +20,7 @@ class RunningMemory : public MemoryReader {
  public:
   explicit RunningMemory(const KernelView& kernel) : kernel_(kernel) {}
   bool Read(uint64_t kva, absl::Span<uint8_t> out) override {
-    return kernel_.CopyPrefix(kva, out) == out.size();
+    return kernel_.Read(kva, out).ok();
   }
   uint64_t Take(uint64_t, uint64_t) override { return 0; }
 

@@ -29,8 +29,9 @@
 #include "testing/bare_guest/bare_guest_builder.h"
 #include "testing/bare_guest/bare_guests.h"
 #include "vmm/futex.h"
+#include "vmm/kvm_flexible.h"
 #include "vmm/machine.h"
-#include "vmm/x86_64/page_walk.h"
+#include "vmm/x86_64/page_walk_cache.h"
 
 namespace watchsnap {
 namespace {
@@ -53,11 +54,13 @@ class TablesOfVcpu0 : public FrozenMemory {
     const kvm_sregs& sregs = machine_->vcpu(0).registers().sregs;
     const PagingState paging = {
         .cr0 = sregs.cr0, .cr3 = sregs.cr3, .cr4 = sregs.cr4, .efer = sregs.efer};
-    return ReadVirtualPrefix(machine_->memory(), paging, kva, out);
+    return walked_.ReadPrefix(machine_->memory(), paging, kva, out);
   }
+  void BeginFreeze() const override { walked_.Forget(); }
 
  private:
   Machine* const machine_;
+  mutable PageWalkCache walked_;
 };
 
 class StackAndVariables : public EvidencePart {
@@ -335,6 +338,79 @@ double CpuSecondsOf(const std::string& name) {
 
 absl::StatusOr<BareFreezeResult> MeasureBareFreeze(const BareFreezeOptions& options) {
   return BareBench(options).Run();
+}
+
+// On the vCPU's thread, at its first hit.
+class StepBench : public VcpuExitObserver {
+ public:
+  void OnDebugExit(Vcpu& vcpu, const kvm_debug_exit_arch&) override {
+    if (std::exchange(done_, true)) return;
+    kvm_clock_data clock = {};
+    uint64_t offset = 0;
+    kvm_device_attr attribute = {};
+    attribute.group = KVM_VCPU_TSC_CTRL;
+    attribute.attr = KVM_VCPU_TSC_OFFSET;
+    attribute.addr = reinterpret_cast<uint64_t>(&offset);
+    ioctl(vcpu.fd(), KVM_GET_DEVICE_ATTR, &attribute);
+    const int vm = machine->vm().fd();
+    Measure(vcpu, "nothing", [] {});
+    Measure(vcpu, "KVM_GET_CLOCK", [&] { ioctl(vm, KVM_GET_CLOCK, &clock); });
+    clock.flags = 0;
+    Measure(vcpu, "KVM_SET_CLOCK", [&] { ioctl(vm, KVM_SET_CLOCK, &clock); });
+    Measure(vcpu, "KVM_VCPU_TSC_OFFSET", [&] {
+      --offset;
+      ioctl(vcpu.fd(), KVM_SET_DEVICE_ATTR, &attribute);
+    });
+    Measure(vcpu, "KVM_VCPU_TSC_OFFSET, unchanged",
+            [&] { ioctl(vcpu.fd(), KVM_SET_DEVICE_ATTR, &attribute); });
+    struct {
+      uint32_t count = 1, pad = 0;
+      kvm_msr_entry entry = {.index = 0x6e0, .reserved = 0, .data = 0};
+    } deadline;
+    Measure(vcpu, "reading the TSC deadline",
+            [&] { ioctl(vcpu.fd(), kKvmGetMsrs, &deadline); });
+    Measure(vcpu, "clock_gettime", [] { NowUs(); });
+    std::atomic<uint32_t> word{0};
+    Measure(vcpu, "waking nobody", [&] { FutexWake(word); });
+    finished.store(1);
+    FutexWake(finished);
+  }
+  Machine* machine = nullptr;
+  std::atomic<uint32_t> finished{0};
+  std::vector<std::string> lines;
+
+ private:
+  template <typename Step>
+  void Measure(Vcpu& vcpu, const char* name, Step step) {
+    const BareRegisters bare(vcpu);
+    Samples of_step, of_exit;
+    for (int i = 0; i < 500; ++i) {
+      const double begin = NowUs();
+      step();
+      const double middle = NowUs();
+      if (ioctl(vcpu.fd(), KVM_RUN, 0) != 0) vcpu.run().immediate_exit = 0;
+      const double end = NowUs();
+      if (i < kWarmUp) continue;
+      of_step.Add(middle - begin);
+      of_exit.Add(end - middle);
+    }
+    lines.push_back(
+        absl::StrCat(name, ": ", InWords(of_step), "; the exit after it ", InWords(of_exit)));
+  }
+  bool done_ = false;
+};
+
+absl::StatusOr<std::vector<std::string>> MeasureSteps() {
+  StepBench bench;
+  WatchedGuest watched;
+  absl::Status status = watched.Create({}, &bench);
+  if (!status.ok()) return status;
+  bench.machine = &watched.machine();
+  status = watched.machine().Start();
+  if (!status.ok()) return status;
+  while (bench.finished.load() == 0) FutexWait(bench.finished, 0);
+  watched.machine().Stop();
+  return bench.lines;
 }
 
 absl::StatusOr<SustainedResult> MeasureSustained(double seconds) {

@@ -10,6 +10,8 @@
 #define WATCHSNAP_TESTING_BENCHMARKS_BARE_FREEZE_H_
 
 #include <cstddef>
+#include <string>
+#include <vector>
 
 #include "absl/status/statusor.h"
 #include "snapshot/watch_options.h"
@@ -37,6 +39,10 @@ struct BareFreezeResult {
 };
 
 absl::StatusOr<BareFreezeResult> MeasureBareFreeze(const BareFreezeOptions& options);
+
+// What hiding a pause is made of, each by itself, and a bare exit after each of them (what it leaves for the
+// next entry): "KVM_SET_CLOCK: 9.1 µs, p99 …; the exit after it 45.0 µs, p99 …".
+absl::StatusOr<std::vector<std::string>> MeasureSteps();
 
 struct SustainedResult {
   double captures_per_second = 0;

@@ -131,6 +131,12 @@ int Run(const std::string& json, std::string_view only, const KernelFiles& files
     }
     table.Add(std::move(figure));
   }
+  if (table.Wanted("steps")) {
+    const absl::StatusOr<std::vector<std::string>> steps = MeasureSteps();
+    if (steps.ok()) {
+      for (const std::string& line : *steps) std::printf("step: %s\n", line.c_str());
+    }
+  }
   for (const int vcpus : {1, 2}) {
     if (!table.Wanted("progress")) break;
     for (Figure& figure : MeasureProgress(files, vcpus, 3)) table.Add(std::move(figure));

@@ -2,6 +2,7 @@
 
 #include <random>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "gmock/gmock.h"
@@ -9,6 +10,7 @@
 #include "vmm/x86_64/boot_layout.h"
 #include "vmm/x86_64/cpu_state.h"
 #include "vmm/x86_64/layout.h"
+#include "vmm/x86_64/page_walk_cache.h"
 
 namespace watchsnap {
 namespace {
@@ -169,6 +171,47 @@ TEST_F(PageWalk, TheBootTablesMapWhatTheyPromise) {
   EXPECT_FALSE(Walk(0x1'0000'0000));
   EXPECT_FALSE(Walk(kHighMapBase + 0x4000'0000));
   EXPECT_FALSE(Walk(kHighMapBase - 1));
+}
+
+TEST_F(PageWalk, TheCacheWalksAPageOnceAFreeze) {
+  constexpr uint64_t kVa = 0xffff'ffff'8123'4000;
+  Map(kVa, 1, 0x20'0000 | kAll);
+  Map(kVa + 0x1000, 1, 0x30'0000 | kAll);
+  ASSERT_TRUE(memory_->WriteObject(0x20'0ffc, uint32_t{0x11111111}).ok());
+  ASSERT_TRUE(memory_->WriteObject(0x30'0000, uint32_t{0x22222222}).ok());
+  PageWalkCache cache;
+  const auto read = [&](uint64_t va) {
+    uint64_t value = 0;
+    const size_t got = cache.ReadPrefix(
+        *memory_, paging_, va, absl::MakeSpan(reinterpret_cast<uint8_t*>(&value), sizeof value));
+    return std::pair(got, value);
+  };
+  const auto both = std::pair<size_t, uint64_t>(8, 0x22222222'11111111);
+  for (int i = 0; i < 3; ++i) EXPECT_EQ(read(kVa + 0xffc), both);
+  EXPECT_EQ(cache.walks(), 2u);
+  // The guest maps another page there: seen at the next freeze.
+  Map(kVa + 0x1000, 1, 0x40'0000 | kAll);
+  cache.Forget();
+  EXPECT_EQ(read(kVa + 0xffc), (std::pair<size_t, uint64_t>(8, 0x11111111)));
+  EXPECT_EQ(cache.walks(), 4u);
+  // Nor is a page remembered that is not there any more.
+  Set(0x4000, (kVa + 0x1000) >> 12 & 511, 0);
+  cache.Forget();
+  EXPECT_EQ(read(kVa + 0xffc).first, 4u);
+  // Other tables, other pages.
+  paging_.cr3 = 0x7'0000;
+  EXPECT_EQ(read(kVa).first, 0u);
+}
+
+TEST_F(PageWalk, TheCacheReadsALargePageInOneWalk) {
+  constexpr uint64_t kVa = 0xffff'8880'0000'0000;
+  Map(kVa, 2, 0x40'0000 | kAll | kLarge);
+  PageWalkCache cache;
+  std::vector<uint8_t> bytes(0x10'0000);
+  EXPECT_EQ(cache.ReadPrefix(*memory_, paging_, kVa + 0x123, absl::MakeSpan(bytes)), bytes.size());
+  EXPECT_EQ(cache.walks(), 1u);
+  EXPECT_EQ(cache.ReadPrefix(*memory_, paging_, kVa + 0x200, absl::MakeSpan(bytes).first(64)), 64u);
+  EXPECT_EQ(cache.walks(), 1u);
 }
 
 }  // namespace

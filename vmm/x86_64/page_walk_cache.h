@@ -1,0 +1,51 @@
+// PageWalkCache: ReadVirtualPrefix for many small reads of a guest that stands still: pages that were walked
+// to are remembered.
+//
+//   cache.Forget();                                    // at each freeze: the guest may have changed its tables
+//   cache.ReadPrefix(memory, paging, va, out);         // like ReadVirtualPrefix
+//
+// A software TLB, direct mapped, of 4 KiB pages. Nothing is carried from one freeze to the next: to check an entry
+// against the tables costs as much as to walk them, and while the guest stands no entry can go stale.
+//
+// Threads: one at a time (whoever leads the freeze). Allocates nothing. Guest input as in page_walk.h.
+#ifndef WATCHSNAP_VMM_X86_64_PAGE_WALK_CACHE_H_
+#define WATCHSNAP_VMM_X86_64_PAGE_WALK_CACHE_H_
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+
+#include "absl/types/span.h"
+#include "vmm/guest_memory.h"
+#include "vmm/x86_64/page_walk.h"
+
+namespace watchsnap {
+
+class PageWalkCache {
+ public:
+  void Forget() { ++generation_; }
+
+  // As ReadVirtualPrefix, by the tables of `paging`; other tables than in the call before make it forget.
+  size_t ReadPrefix(const GuestMemory& memory, const PagingState& paging, uint64_t va,
+                    absl::Span<uint8_t> out);
+
+  // Walks of tables so far, for tests.
+  uint64_t walks() const { return walks_; }
+
+ private:
+  static constexpr size_t kEntries = 256;
+  struct Entry {
+    uint64_t page = 0;
+    uint64_t generation = 0;  // 0: never filled
+    const uint8_t* host = nullptr;
+  };
+
+  std::array<Entry, kEntries> entries_;
+  uint64_t generation_ = 1;
+  uint64_t cr3_ = 0;
+  uint64_t walks_ = 0;
+};
+
+}  // namespace watchsnap
+
+#endif  // WATCHSNAP_VMM_X86_64_PAGE_WALK_CACHE_H_
