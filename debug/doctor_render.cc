@@ -43,10 +43,10 @@ std::string_view OutcomeName(SlotOutcome outcome) {
   return "?";
 }
 
-// "    ok      works here" or what stands against it.
-std::string Here(std::string_view what, const absl::Status& status) {
-  if (status.ok()) return absl::StrCat("    ok      ", what, "\n");
-  return absl::StrCat("    without ", what, ": no: ", status.message(), "\n");
+// "    ok        works here" or what stands against it.
+std::string Here(std::string_view where, const absl::Status& status) {
+  if (status.ok()) return absl::StrCat("    ok        works ", where, "\n");
+  return absl::StrCat("    no        does not work ", where, ": ", status.message(), "\n");
 }
 
 std::string HereJson(std::string_view vcpus, const absl::Status& status) {
@@ -101,10 +101,10 @@ std::string DoctorText(const DoctorReport& report) {
                     plugin.capabilities.has_reserved_slot ? " and a reserved slot" : "", "; ",
                     plugin.capabilities.lengths, "; ", plugin.capabilities.cost, "\n");
     if (plugin.on_one_vcpu == plugin.on_several_vcpus) {
-      absl::StrAppend(&text, Here("works here", plugin.on_one_vcpu));
+      absl::StrAppend(&text, Here("here", plugin.on_one_vcpu));
     } else {
-      absl::StrAppend(&text, Here("works here with one vCPU", plugin.on_one_vcpu),
-                      Here("works here with several vCPUs", plugin.on_several_vcpus));
+      absl::StrAppend(&text, Here("here with one vCPU", plugin.on_one_vcpu),
+                      Here("here with several vCPUs", plugin.on_several_vcpus));
     }
   }
   absl::StrAppend(&text, "Routes by which scenarios can run\n");

@@ -52,9 +52,9 @@ TEST(DoctorTest, ThisMachinesKvmIsJudgedByItsSelfTest) {
 
 TEST(DoctorTest, SaysOfEachPluginWhetherItWorksHere) {
   const std::string text = DoctorText(ReportWith(SlotOutcome::kDelivers));
-  EXPECT_THAT(text, AllOf(HasSubstr("    ok      works here\n"),
-                          HasSubstr("    ok      works here with one vCPU\n"),
-                          HasSubstr("works here with several vCPUs: no: not \"atomic\"")));
+  EXPECT_THAT(text, AllOf(HasSubstr("    ok        works here\n"),
+                          HasSubstr("    ok        works here with one vCPU\n"),
+                          HasSubstr("    no        does not work here with several vCPUs: not \"atomic\"")));
 }
 
 TEST(DoctorTest, TextSaysNeverDeliversOnlyWhereItIsSo) {

@@ -445,7 +445,7 @@ std::string PageWatch::MovedElsewhere(const WatchTable::Watch& watch) {
   }
   if (!mapped) return "";
   return absl::StrFormat(
-      "page_watch: '%s' was watched at physical address %#x, where it was when it was armed; the guest "
+      "'%s' was watched at physical address %#x, where it was when it was armed; the guest "
       "has mapped its address elsewhere since, and stores there were not seen",
       watch.spec.tag, watch.pieces[0].gpa);
 }
@@ -456,7 +456,7 @@ std::vector<std::string> PageWatch::Summary() {
   for (const WatchTable::Watch& watch : table_.watches()) {
     if (std::string line = MovedElsewhere(watch); !line.empty()) lines.push_back(line);
   }
-  lines.push_back(absl::StrCat("page_watch: stores to pages with watches: ", emulated_.load(),
+  lines.push_back(absl::StrCat("stores to pages with watches: ", emulated_.load(),
                                " exits (emulated), ", stepped_.load(), " stepped natively"));
   return lines;
 }
