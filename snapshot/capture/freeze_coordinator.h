@@ -67,6 +67,9 @@ struct WatchDescription {
 
 class FreezeCoordinator : public HitSink {
  public:
+  // Watches at a time, the reserved one included.
+  static constexpr int kMaxWatches = 64;
+
   struct Options {
     absl::Duration freeze_deadline = absl::Seconds(2);
     // How long a hit may wait, with the guest frozen, for the renderer to free a buffer before it counts as
@@ -109,7 +112,6 @@ class FreezeCoordinator : public HitSink {
   void CountLost(int watch) { watches_[watch].lost.fetch_add(1); }
 
  private:
-  static constexpr int kMaxWatches = 64;
   // In the order of SuppressedBy.
   enum Reason { kCondition, kEveryNth, kInterval, kCaptures, kFrozenTime, kQueue, kPlugin, kReasons };
   struct Watch {

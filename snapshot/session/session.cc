@@ -104,6 +104,9 @@ absl::Status Session::CreateMachine() {
   target_ = std::make_unique<MachineDebugTarget>(machine_.get());
   absl::Status status = CreateDevice();
   if (!status.ok()) return MarkSessionFailure(status, SessionFailure::kInput);
+  // As many watches as the plugin has; one entry of the coordinator's table is the exit-kind trigger's.
+  bridge_->WithMaxWatches(static_cast<size_t>(
+      std::min(device_->Capabilities().user_watches, FreezeCoordinator::kMaxWatches - 1)));
   absl::StatusOr<std::unique_ptr<EvidenceRing>> ring =
       EvidenceRing::Create(config_.evidence_ring_bytes);
   if (!ring.ok()) return ring.status();

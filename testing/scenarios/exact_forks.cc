@@ -1,5 +1,6 @@
 // A guest program that forks exactly fifty times with the kernel's own count of it watched: fifty pairs
-// with new = old + 1, under any debug plugin.
+// with new = old + 1, under any debug plugin. Under one that has more than three watches others are armed
+// beside it, one of them in a variable that is written at each fork and exit.
 #include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -27,10 +28,20 @@ absl::Status ForkFiftyTimes(ScenarioContext&) {
   return absl::OkStatus();
 }
 
+// Quiet ones, and the count of threads.
+[[maybe_unused]] constexpr const char* kBeside[] = {"nr_threads", "panic_cpu", "scx_watchdog_timestamp", "saved_command_line"};
+
 WATCH_SCENARIO(ExactForks) {
-  return ExecuteSteps(ctx, {Step{.ops = {Op::WatchSnapshot("total_forks", WatchOptions::Unlimited()),
-                                         Op::Run("fork fifty times", ForkFiftyTimes)},
-                                 .hold = HoldSpec::None()}});
+  Step step;
+  step.ops.push_back(Op::WatchSnapshot("total_forks", WatchOptions::Unlimited()));
+#ifdef WATCHSNAP_MANY_WATCHES
+  for (const char* symbol : kBeside) {
+    step.ops.push_back(Op::WatchSnapshot(symbol, WatchOptions::Unlimited()));
+  }
+#endif
+  step.ops.push_back(Op::Run("fork fifty times", ForkFiftyTimes));
+  step.hold = HoldSpec::None();
+  return ExecuteSteps(ctx, {step});
 }
 
 POST_VM(ExactForks) {
@@ -48,6 +59,12 @@ POST_VM(ExactForks) {
     ours += snapshot.Get(task).AsStr().value_or("") == kComm;
   }
   EXPECT_EQ(ours, kForks);
+#ifdef WATCHSNAP_MANY_WATCHES
+  for (const char* symbol : kBeside) ExpectEveryHitCaptured(result, symbol);
+  const std::vector<Report> threads = HitsOf(result, "nr_threads");
+  EXPECT_GE(threads.size(), 2u * kForks) << "each child comes and goes";
+  ExpectChain(threads);
+#endif
 }
 
 }  // namespace
