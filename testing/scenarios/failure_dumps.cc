@@ -16,7 +16,11 @@ using ::testing::HasSubstr;
 void ExpectFailure(const Snapshot& dump, const ExpectedDump& expected) {
   EXPECT_THAT(dump.Get("trigger.kind").AsStr(), IsOkAndHolds(Eq("exit_kind")));
   EXPECT_THAT(dump.Get("trigger.old").AsU64(), IsOkAndHolds(Eq(0u)));
-  EXPECT_THAT(dump.Get("trigger.slot").AsU64(), IsOkAndHolds(Eq(0u)));
+  if (expected.has_slot) {
+    EXPECT_THAT(dump.Get("trigger.slot").AsU64(), IsOkAndHolds(Eq(0u)));
+  } else {
+    EXPECT_FALSE(dump.Get("trigger.slot").AsU64().ok()) << "no slot, and none is claimed";
+  }
   EXPECT_THAT(dump.Get("scx.exit.kind").AsStr(), IsOkAndHolds(Eq(expected.kind)));
   EXPECT_THAT(dump.Get("scx.exit.msg").AsStr(), IsOkAndHolds(HasSubstr(expected.message)));
   EXPECT_THAT(dump.Get("scx.root.ops_name").AsStr(), IsOkAndHolds(Eq(expected.scheduler)));

@@ -19,6 +19,7 @@ struct ExpectedDump {
   std::string scheduler;          // ops.name
   std::string message;            // a part of it
   std::vector<std::string> functions;  // in the stack of the very write
+  bool has_slot = true;  // false: under a plugin without a reserved slot
 };
 
 // The `index`-th dump of the run, read back from its file, is of this failure, and the bridge has the

@@ -12,6 +12,12 @@ namespace {
 using ::testing::EndsWith;
 using ::testing::SizeIs;
 
+#ifdef WATCHSNAP_NO_SLOT
+constexpr bool kHasSlot = false;
+#else
+constexpr bool kHasSlot = true;
+#endif
+
 const Condition kDisabled = {"the scheduler is disabled",
                              [](ScenarioContext& ctx) -> absl::StatusOr<bool> {
                                return ctx.schedulers()->State() == "disabled";
@@ -35,7 +41,8 @@ POST_VM(Dumps) {
                                     {.kind = "SCX_EXIT_ERROR_BPF",
                                      .scheduler = "watchsnap_error",
                                      .message = "watchsnap_error gives up on purpose after",
-                                     .functions = {"scx_bpf_error_bstr"}});
+                                     .functions = {"scx_bpf_error_bstr"},
+                                     .has_slot = kHasSlot});
   // What the scheduler wrote just before it gave up stands in the evidence of that instant.
   absl::StatusOr<uint64_t> failed = error.Map("error.bss").Get("failed_ns").AsU64();
   absl::StatusOr<uint64_t> started = error.Map("error.bss").Get("started_ns").AsU64();
@@ -46,7 +53,8 @@ POST_VM(Dumps) {
              {.kind = "SCX_EXIT_ERROR_STALL",
               .scheduler = "watchsnap_stall",
               .message = "failed to run for",
-              .functions = {"scx_watchdog_workfn"}});
+              .functions = {"scx_watchdog_workfn"},
+              .has_slot = kHasSlot});
 }
 
 }  // namespace
