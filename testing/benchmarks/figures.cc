@@ -20,7 +20,10 @@ double Samples::Quantile(double q) const {
 }
 
 std::string InWords(const Samples& samples) {
-  return absl::StrFormat("%.1f µs, p99 %.1f", samples.Median(), samples.P99());
+  const double median = samples.Median();
+  if (median >= 1e6) return absl::StrFormat("%.2f s, p99 %.2f", median / 1e6, samples.P99() / 1e6);
+  if (median >= 1e4) return absl::StrFormat("%.1f ms, p99 %.1f", median / 1e3, samples.P99() / 1e3);
+  return absl::StrFormat("%.1f µs, p99 %.1f", median, samples.P99());
 }
 
 Figure Compare(std::string name, std::string against, std::optional<double> at_most,
@@ -48,14 +51,15 @@ Figure NotMeasured(std::string name, std::string against, std::string why) {
 }
 
 void PrintTable(const std::vector<Figure>& figures) {
-  std::printf("\n| figure | against | to reach | ratio | reached | medians, microseconds, with p99 |\n"
+  std::printf("\n| figure | against | to reach | ratio | reached | medians, with p99 |\n"
               "| --- | --- | --- | --- | --- | --- |\n");
   for (const Figure& figure : figures) {
     const bool goal = figure.at_most.has_value() || figure.at_least.has_value();
     std::printf("| %s | %s | %s | %s | %s | %s%s%s |\n", figure.name.c_str(), figure.against.c_str(),
                 figure.to_reach.c_str(),
-                figure.ratio.has_value() ? absl::StrFormat("%.2f", *figure.ratio).c_str()
-                                         : "not measured",
+                figure.ratio.has_value()     ? absl::StrFormat("%.2f", *figure.ratio).c_str()
+                : figure.measured.empty() ? "not measured"
+                                          : "–",
                 !figure.ratio.has_value() || !goal ? "" : figure.reached() ? "yes" : "no",
                 figure.measured.c_str(), figure.note.empty() || figure.measured.empty() ? "" : "; ",
                 figure.note.c_str());

@@ -43,7 +43,7 @@ struct Figure {
   }
 };
 
-// "61.3 µs, p99 120.2" of `samples`.
+// "61.3 µs, p99 120.2" of `samples`; milliseconds or seconds where those read better.
 std::string InWords(const Samples& samples);
 // The ratio of the medians of `ours` and `theirs`, both in words.
 Figure Compare(std::string name, std::string against, std::optional<double> at_most,

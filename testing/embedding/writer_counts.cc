@@ -29,18 +29,12 @@ std::unique_ptr<WriterCounts> WriterCounts::Over(std::string_view plugin, DebugT
 watchsnap::DebugCapabilities WriterCounts::Capabilities() const {
   watchsnap::DebugCapabilities capabilities;
   if (traps_ != nullptr) capabilities = traps_->Capabilities();
-  // Only counts: a trigger that wants evidence has nothing from it.
-  capabilities.has_reserved_slot = false;
   absl::StrAppend(&capabilities.cost, "; counts the writers, freezes nothing");
   return capabilities;
 }
 
 absl::StatusOr<WatchId> WriterCounts::Arm(const WatchSpec& spec) {
   if (traps_ == nullptr) return no_traps_;
-  if (spec.reserved_slot) {
-    return absl::UnimplementedError(absl::StrCat("writer_counts only counts: a watch that takes evidence (", spec.tag,
-                                                 ") is refused; run with another plugin, such as hw_watch"));
-  }
   return traps_->Arm(spec);
 }
 
@@ -93,6 +87,7 @@ void WriterCounts::MoreHits(int vcpu, WatchHits& hits) {
 void WriterCounts::CountHits(int vcpu, WatchHits& hits) {
   for (int i = 0; i < hits.count; ++i) {
     WatchHit& hit = hits.hits[i];
+    if (hit.reserved_slot) continue;
     Add(tables_[vcpu], hit.address, hit.next_pc);
     hit.count_only = true;
   }

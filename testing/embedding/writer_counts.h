@@ -2,7 +2,8 @@
 //
 // Where the traps come from is not its business: it is made over another plugin (hw_watch), hands Arm and Disarm on to it, and marks each
 // of its hits `count_only`. A guest under it runs as fast as debug exits allow; no freeze, no capture. Once the run is over,
-// Summary tells how many writes came from which function.
+// Summary tells how many writes came from which function. The watch of the reserved slot (the sched_ext exit-kind trigger) is not
+// counted but passed through: failing schedulers leave their dumps under this plugin too.
 //
 // Threads: as DebugDevice says. OnExit takes no lock: each vCPU has a table of its own, of which only its thread writes; Summary
 // reads them all after the vCPUs have stopped.

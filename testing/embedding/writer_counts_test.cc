@@ -23,6 +23,7 @@ class TrapsAsTold : public watchsnap::DebugDevice {
   watchsnap::DebugCapabilities Capabilities() const override { return {.user_watches = 3, .has_reserved_slot = true, .cost = "nothing"}; }
   absl::StatusOr<watchsnap::WatchId> Arm(const watchsnap::WatchSpec& spec) override {
     address_ = spec.address;
+    reserved_ = spec.reserved_slot;
     return 7;
   }
   absl::Status Disarm(watchsnap::WatchId watch) override {
@@ -30,11 +31,12 @@ class TrapsAsTold : public watchsnap::DebugDevice {
   }
   void OnExit(int vcpu, const kvm_debug_exit_arch& exit, WatchHits& hits) override {
     if (exit.pc == 0) return;  // somebody else's
-    hits.hits[hits.count++] = {.watch = 7, .vcpu = vcpu, .address = address_, .next_pc = exit.pc};
+    hits.hits[hits.count++] = {.watch = 7, .reserved_slot = reserved_, .vcpu = vcpu, .address = address_, .next_pc = exit.pc};
   }
 
  private:
   uint64_t address_ = 0;
+  bool reserved_ = false;
 };
 
 class TwoVcpus : public watchsnap::DebugTarget {
@@ -97,12 +99,18 @@ TEST(WriterCountsTest, PlacesBeyondItsTableAreStillCounted) {
   EXPECT_EQ(plugin.Summary().back(), "44 writes by further places");
 }
 
-TEST(WriterCountsTest, RefusesAWatchThatWantsEvidence) {
+TEST(WriterCountsTest, TheReservedWatchGoesToWhoeverTakesEvidence) {
   TwoVcpus target;
   WriterCounts plugin(target, std::make_unique<TrapsAsTold>());
-  EXPECT_FALSE(plugin.Capabilities().has_reserved_slot);
-  EXPECT_EQ(plugin.Arm({.address = 0x9000, .tag = "exit kind", .reserved_slot = true}).status().code(),
-            absl::StatusCode::kUnimplemented);
+  EXPECT_TRUE(plugin.Capabilities().has_reserved_slot);
+  ASSERT_TRUE(plugin.Arm({.address = 0x9000, .tag = "exit kind", .reserved_slot = true}).ok());
+  kvm_debug_exit_arch exit = {};
+  exit.pc = 0x2010;
+  WatchHits hits;
+  plugin.OnExit(0, exit, hits);
+  ASSERT_EQ(hits.count, 1);
+  EXPECT_FALSE(hits.hits[0].count_only);
+  EXPECT_THAT(plugin.Summary(), testing::IsEmpty());
 }
 
 TEST(WriterCountsTest, SaysThatThePluginBelowIsMissing) {
