@@ -275,29 +275,13 @@ TEST(Stores, LockedIncrementsOfTwoVcpusStayAtomic) {
   const int vcpus = TheSubject().vcpus;
   if (vcpus < 2) return;  // nothing to be atomic against
   constexpr uint32_t kEach = 20000;
-  BareGuestBuilder builder;
-  const uint64_t word = builder.AllocateWord();
-  const uint64_t done = builder.AllocateWord();
-  builder.Mov(Reg::kRbx, word);
-  builder.Mov(Reg::kR10, done);
-  builder.Mov(Reg::kRcx, kEach);
-  const auto again = builder.Here();
-  builder.LockInc(Reg::kRbx, 4);
-  builder.AddImm(Reg::kRcx, -1);
-  builder.JmpIf(If::kNotEqual, again);
-  builder.LockInc(Reg::kR10, 4);
-  builder.HaltForever();
+  const BareGuest guest = StormGuest(vcpus, kEach, 1);
   Recorder recorder;
-  auto setup = PluginMachine::Make(builder.Build(), vcpus, &recorder);
+  auto setup = PluginMachine::Make(guest.boot, vcpus, &recorder);
   ASSERT_NE(setup, nullptr);
-  ASSERT_THAT(setup->device().Arm({.address = word, .length = 4, .tag = "word"}), IsOk());
-  ASSERT_THAT(setup->machine().Start(), IsOk());
-  const absl::Time until = absl::Now() + absl::Minutes(10);
-  while (setup->Word(done) < static_cast<uint64_t>(vcpus) && absl::Now() < until) {
-    absl::SleepFor(absl::Milliseconds(5));
-  }
-  setup->machine().Stop();
-  EXPECT_EQ(setup->Word(word), kEach * vcpus);
+  ASSERT_THAT(setup->device().Arm({.address = guest.words[0], .length = 4, .tag = "word"}), IsOk());
+  ASSERT_NO_FATAL_FAILURE(setup->RunToPowerOff());
+  EXPECT_EQ(setup->Word(guest.words[0]), kEach * vcpus);
   EXPECT_EQ(recorder.count(), kEach * vcpus) << "every store is a hit";
   uint64_t sum = 0;
   for (const WatchHit& hit : recorder.hits()) sum += hit.new_value - hit.old_value;

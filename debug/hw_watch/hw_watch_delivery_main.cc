@@ -17,6 +17,7 @@
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "testing/bare_guest/bare_guests.h"
+#include "testing/bare_guest/tracing_guest.h"
 
 namespace watchsnap {
 namespace {
@@ -234,30 +235,14 @@ TEST(HwWatchDelivery, AVcpuThatStillWaitsForItsStartIsArmedToo) {
 // lost and old follows new.
 TEST(HwWatchDelivery, UnorderedWritersLoseNoHit) {
   constexpr uint32_t kEach = 2000;
-  BareGuestBuilder builder;
-  const uint64_t word = builder.AllocateWord();
-  const uint64_t done = builder.AllocateWord();
-  builder.Mov(Reg::kRbx, word);
-  builder.Mov(Reg::kR10, done);
-  builder.Mov(Reg::kRcx, kEach);
-  const auto again = builder.Here();
-  builder.LockInc(Reg::kRbx, 4);
-  builder.AddImm(Reg::kRcx, -1);
-  builder.JmpIf(If::kNotEqual, again);
-  builder.LockInc(Reg::kR10, 4);
-  const auto wait = builder.Here();  // for the other: powering off would cut it short
-  builder.Pause();
-  builder.Load(Reg::kRax, Reg::kR10, 4);
-  builder.CmpImm(Reg::kRax, 2);
-  builder.JmpIf(If::kNotEqual, wait);
-  builder.PowerOff();
+  const BareGuest guest = StormGuest(2, kEach, 1);
   Recorder recorder(2 * kEach);
-  auto setup = Make(builder.Build(), 2, &recorder);
+  auto setup = Make(guest.boot, 2, &recorder);
   ASSERT_NE(setup, nullptr);
-  ASSERT_THAT(setup->device->Arm({.address = word, .length = 4, .tag = "word"}), IsOk());
+  ASSERT_THAT(setup->device->Arm({.address = guest.words[0], .length = 4, .tag = "word"}), IsOk());
   ASSERT_NO_FATAL_FAILURE(RunToPowerOff(*setup));
   EXPECT_EQ(recorder.count(), 2 * kEach);
-  EXPECT_EQ(ReadWord(*setup, word), 2 * kEach);
+  EXPECT_EQ(ReadWord(*setup, guest.words[0]), 2 * kEach);
   uint64_t sum = 0;
   for (size_t i = 0; i < 2 * kEach; ++i) sum += recorder[i].new_value - recorder[i].old_value;
   EXPECT_EQ(sum, 2 * kEach) << "every change is in one hit, whichever";
@@ -265,68 +250,18 @@ TEST(HwWatchDelivery, UnorderedWritersLoseNoHit) {
 
 // The guest has a #DB handler and traces itself while we watch one of its words.
 TEST(HwWatchDelivery, TheGuestsOwnDebugExceptionsReachItWithTheirReason) {
-  BareGuestBuilder builder;
-  const uint64_t word = builder.AllocateWord();       // watched
-  const uint64_t step_dr6 = builder.AllocateWord();   // DR6 of the first exception
-  const uint64_t icebp_dr6 = builder.AllocateWord();  // and of the last
-  const uint64_t count = builder.AllocateWord();      // exceptions that the handler saw
-  const uint64_t idt_pointer = builder.AllocateWord();
-  const uint64_t idt = builder.AllocateWord();
-  const auto begin = builder.NewLabel();
-  builder.Jmp(begin);
-  const uint64_t handler = builder.NextAddress();
-  builder.Mov(Reg::kRbx, count);
-  builder.Inc(Reg::kRbx, 4);
-  builder.Raw({0x0f, 0x21, 0xf1});  // mov rcx, dr6
-  const auto not_first = builder.NewLabel();
-  const auto out = builder.NewLabel();
-  builder.Load(Reg::kRax, Reg::kRbx, 4);
-  builder.CmpImm(Reg::kRax, 1);
-  builder.JmpIf(If::kNotEqual, not_first);
-  builder.Mov(Reg::kRbx, step_dr6);
-  builder.Store(Reg::kRbx, Reg::kRcx, 8);
-  builder.Jmp(out);
-  builder.Bind(not_first);
-  builder.Mov(Reg::kRbx, icebp_dr6);
-  builder.Store(Reg::kRbx, Reg::kRcx, 8);
-  builder.Bind(out);
-  builder.Mov(Reg::kRcx, 0xffff0ff0);
-  builder.Raw({0x0f, 0x23, 0xf1});  // mov dr6, rcx: as a kernel does, which must clear BS itself
-  builder.Raw({0x48, 0x81, 0x64, 0x24, 0x10, 0xff, 0xfe, 0xff, 0xff});  // and qword [rsp+16], ~TF
-  builder.Raw({0x48, 0xcf});                                            // iretq
-  builder.Bind(begin);
-  builder.Mov(Reg::kRbx, idt_pointer);
-  builder.Raw({0x0f, 0x01, 0x1b});  // lidt [rbx]
-  builder.Mov(Reg::kRbx, word);
-  builder.Mov(Reg::kRax, 1);
-  builder.Raw({0x9c});                                            // pushfq
-  builder.Raw({0x48, 0x81, 0x0c, 0x24, 0x00, 0x01, 0x00, 0x00});  // or qword [rsp], TF
-  builder.Raw({0x9d});                                            // popfq
-  builder.Store(Reg::kRbx, Reg::kRax, 4);                         // traced, and watched
-  const uint64_t after_store = builder.NextAddress();
-  builder.Raw({0xf1});  // int1 (ICEBP): a debug exception that names no reason
-  builder.PowerOff();
-
+  const TracingGuest guest(/*icebp=*/true);
   Recorder recorder(10);
-  auto setup = Make(builder.Build(), 1, &recorder);
+  auto setup = Make(guest.boot, 1, &recorder);
   ASSERT_NE(setup, nullptr);
-  GuestMemory& memory = setup->machine->memory();
-  // A 64-bit interrupt gate for vector 1 (SDM vol. 3A §6.14.1), selector as the vCPU's own CS.
-  const uint64_t selector = setup->machine->vcpu(0).registers().sregs.cs.selector;
-  const uint64_t low =
-      (handler & 0xffff) | selector << 16 | 0x8e00ull << 32 | (handler >> 16 & 0xffff) << 48;
-  ASSERT_THAT(memory.WriteObject<uint64_t>(BareGuestBuilder::GpaOf(idt) + 16, low), IsOk());
-  ASSERT_THAT(memory.WriteObject<uint64_t>(BareGuestBuilder::GpaOf(idt) + 24, handler >> 32),
-              IsOk());
-  ASSERT_THAT(memory.WriteObject<uint16_t>(BareGuestBuilder::GpaOf(idt_pointer), 31), IsOk());
-  ASSERT_THAT(memory.WriteObject<uint64_t>(BareGuestBuilder::GpaOf(idt_pointer) + 2, idt), IsOk());
-  ASSERT_THAT(setup->device->Arm({.address = word, .length = 4, .tag = "word"}), IsOk());
+  ASSERT_NO_FATAL_FAILURE(guest.InstallHandler(*setup->machine));
+  ASSERT_THAT(setup->device->Arm({.address = guest.word, .length = 4, .tag = "word"}), IsOk());
   ASSERT_NO_FATAL_FAILURE(RunToPowerOff(*setup));
   ASSERT_EQ(recorder.count(), 1u);
-  EXPECT_EQ(recorder[0].next_pc, after_store);
-  EXPECT_EQ(ReadWord(*setup, count), 2u) << "one single step, one ICEBP";
-  EXPECT_EQ(ReadWord(*setup, step_dr6) & 0xe00f, 0x4000u) << "BS, and nothing of our slots";
-  EXPECT_EQ(ReadWord(*setup, icebp_dr6) & 0xe00f, 0u);
+  EXPECT_EQ(recorder[0].next_pc, guest.after_store);
+  EXPECT_EQ(ReadWord(*setup, guest.count), 2u) << "one single step, one ICEBP";
+  EXPECT_EQ(ReadWord(*setup, guest.step_dr6) & 0xe00f, 0x4000u) << "BS, and nothing of our slots";
+  EXPECT_EQ(ReadWord(*setup, guest.icebp_dr6) & 0xe00f, 0u);
 }
 
 }  // namespace
