@@ -1,11 +1,15 @@
-// GuestMemory: the guest's physical memory, backed by one memfd.
+// GuestMemory: the guest's physical memory.
 //
 // Purpose: every access the VMM makes to guest memory goes through here, so that no guest-controlled
 // address or length can reach outside it.
+// Backing: private anonymous memory that asks for transparent huge pages (Linux's
+// Documentation/admin-guide/mm/transhuge.rst): the guest's first touch of 2 MiB is one fault instead of 512, and
+// nested page walks are shorter. (A memfd gets none with the default of shmem_enabled.) Who needs a
+// second mapping of the same bytes moves them to a memfd (MoveToMemfd).
 // Layout: RAM lies at [0, low_size) and, past the 32-bit device hole, at [4 GiB, 4 GiB + high_size).
-// Threads: the object is immutable after Create; the bytes are shared with running vCPUs, so readers
+// Threads: the object is immutable after Create, MoveToMemfd apart; the bytes are shared with running vCPUs, so readers
 // must expect them to change at any time (copy first, then check, then use).
-// Ownership: owns the memfd and its mapping; pointers and spans live as long as the object.
+// Ownership: owns the mapping and the memfd; pointers and spans live as long as the object.
 // Units: addresses are guest-physical (GPA), sizes are bytes.
 // Errors: OutOfRange names the access and what memory there is. Nothing aborts on guest input.
 #ifndef WATCHSNAP_VMM_GUEST_MEMORY_H_
@@ -28,7 +32,7 @@ struct MemoryRegion {
   uint64_t gpa = 0;
   uint64_t size = 0;
   uint8_t* host = nullptr;
-  uint64_t file_offset = 0;  // of `host` in the memfd
+  uint64_t file_offset = 0;  // of `host` in the memfd, when there is one
 };
 
 class GuestMemory {
@@ -40,7 +44,12 @@ class GuestMemory {
   GuestMemory& operator=(const GuestMemory&) = delete;
 
   uint64_t size() const { return size_; }
+  // -1 before MoveToMemfd.
   int memfd() const { return memfd_; }
+  // Moves the bytes into a memfd, mapped shared at the same host addresses. While it lasts nobody may write to
+  // the memory: the vCPUs are frozen, the devices' thread is kept (PageProtection does both). Takes about a second per 4 GB
+  // and gives up the huge pages. Does nothing the second time. On error nothing has changed.
+  absl::Status MoveToMemfd();
   absl::Span<const MemoryRegion> regions() const { return regions_; }
 
   // The host address of [gpa, gpa + length), or nullptr where any byte of it is not RAM. Does not

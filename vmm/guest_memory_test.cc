@@ -1,5 +1,8 @@
 #include "vmm/guest_memory.h"
 
+#include <sys/stat.h>
+#include <unistd.h>
+
 #include <vector>
 
 #include "absl/status/status_matchers.h"
@@ -42,6 +45,32 @@ TEST(GuestMemoryTest, NothingOutsideRamIsReached) {
   }
   EXPECT_NE((*memory)->HostAddress(kHole - 1, 1), nullptr);
   EXPECT_NE((*memory)->HostAddress(0, kHole), nullptr);
+}
+
+TEST(GuestMemoryTest, AMemfdHasTheSameBytesAtTheSameAddresses) {
+  auto memory = GuestMemory::Create(24 << 20, kHole);
+  ASSERT_THAT(memory.status(), IsOk());
+  EXPECT_EQ((*memory)->memfd(), -1);
+  uint8_t* const low = (*memory)->HostAddress(4096, 8);
+  uint8_t* const high = (*memory)->HostAddress(kHigh + (8 << 20) - 8, 8);
+  EXPECT_EQ(reinterpret_cast<uintptr_t>(low - 4096) % (2 << 20), 0u) << "else no huge page fits";
+  *low = 7;
+  *high = 9;
+  ASSERT_THAT((*memory)->MoveToMemfd(), IsOk());
+  EXPECT_EQ((*memory)->HostAddress(4096, 8), low);
+  EXPECT_EQ(*low, 7);
+  EXPECT_EQ(*high, 9);
+  // The file holds what is written from here on, and no more blocks than were touched.
+  *low = 8;
+  uint8_t in_file = 0;
+  ASSERT_EQ(pread((*memory)->memfd(), &in_file, 1, 4096), 1);
+  EXPECT_EQ(in_file, 8);
+  struct stat file;
+  ASSERT_EQ(fstat((*memory)->memfd(), &file), 0);
+  EXPECT_EQ(file.st_blocks * 512, 2 * 4096);
+  const int fd = (*memory)->memfd();
+  EXPECT_THAT((*memory)->MoveToMemfd(), IsOk());
+  EXPECT_EQ((*memory)->memfd(), fd);
 }
 
 TEST(GuestMemoryTest, SizesThatCannotBeAreRefused) {

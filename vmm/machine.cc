@@ -69,10 +69,10 @@ absl::Status Machine::Init(MachineConfig config) {
   vm_ = *std::move(vm);
   status = vm_->MapMemory(*memory_);
   if (!status.ok()) return status;
-  page_protection_ = std::make_unique<PageProtection>(vm_.get(), memory_.get());
   absl::StatusOr<std::unique_ptr<EventLoop>> loop = EventLoop::Create("devices");
   if (!loop.ok()) return loop.status();
   loop_ = *std::move(loop);
+  page_protection_ = std::make_unique<PageProtection>(vm_.get(), memory_.get(), loop_.get());
 
   VcpuContext context;
   context.vm_fd = vm_->fd();

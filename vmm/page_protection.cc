@@ -5,13 +5,18 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <memory>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "absl/synchronization/mutex.h"
+#include "absl/time/time.h"
 
 namespace watchsnap {
 namespace {
+
+constexpr absl::Duration kDevicesDeadline = absl::Seconds(2);
 
 absl::Status CheckPage(const GuestMemory& memory, uint64_t page) {
   if (page % kGuestPageSize == 0 && memory.HostAddress(page, kGuestPageSize) != nullptr) {
@@ -23,7 +28,8 @@ absl::Status CheckPage(const GuestMemory& memory, uint64_t page) {
 
 }  // namespace
 
-PageProtection::PageProtection(Vm* vm, const GuestMemory* memory) : vm_(vm), memory_(memory) {
+PageProtection::PageProtection(Vm* vm, GuestMemory* memory, EventLoop* devices)
+    : vm_(vm), memory_(memory), devices_(devices) {
   memslots_ = Layout({});
   // Vm::MapMemory numbers them so.
   for (size_t i = 0; i < memslots_.size(); ++i) memslots_[i].id = static_cast<uint32_t>(i);
@@ -143,8 +149,34 @@ absl::Status PageProtection::SetReadOnly(absl::Span<const uint64_t> pages) {
   return status;
 }
 
+absl::Status PageProtection::MoveMemory() {
+  if (memory_->memfd() >= 0) return absl::OkStatus();
+  if (devices_->InLoopThread()) return memory_->MoveToMemfd();
+  // Shared: a thread that comes too late finds it given up.
+  struct Meeting {
+    absl::Mutex mutex;
+    bool arrived = false, over = false;
+  };
+  const auto meeting = std::make_shared<Meeting>();
+  devices_->Post([meeting] {
+    absl::MutexLock lock(&meeting->mutex);
+    meeting->arrived = true;
+    meeting->mutex.Await(absl::Condition(&meeting->over));
+  });
+  absl::MutexLock lock(&meeting->mutex);
+  absl::Status status = absl::DeadlineExceededError(
+      "moving guest memory to a memfd: the devices' thread is busy; it must stand still meanwhile");
+  if (meeting->mutex.AwaitWithTimeout(absl::Condition(&meeting->arrived), kDevicesDeadline)) {
+    status = memory_->MoveToMemfd();
+  }
+  meeting->over = true;
+  return status;
+}
+
 absl::Status PageProtection::UseOwnMapping() {
   if (own_mapping_ != nullptr) return absl::OkStatus();
+  absl::Status status = MoveMemory();
+  if (!status.ok()) return status;
   void* mapping = mmap(nullptr, memory_->size(), PROT_READ | PROT_WRITE,
                        MAP_SHARED | MAP_NORESERVE, memory_->memfd(), 0);
   if (mapping == MAP_FAILED) {
@@ -152,7 +184,7 @@ absl::Status PageProtection::UseOwnMapping() {
         errno, absl::StrCat("mapping the guest's memory of ", memory_->size(), " bytes a second time"));
   }
   own_mapping_ = static_cast<uint8_t*>(mapping);
-  absl::Status status = Change(Layout(read_only_));
+  status = Change(Layout(read_only_));
   if (!status.ok()) {
     own_mapping_ = nullptr;
     munmap(mapping, memory_->size());

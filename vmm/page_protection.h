@@ -6,8 +6,8 @@
 // memslot in place: the memslots around the pages are deleted and added anew, and meanwhile the guest
 // has no memory there.
 //
-// Host protection (SetHostProtected): KVM's memslots are moved once to a second mapping of the same
-// memfd, of which single pages lose their write permission. A store of the guest then fails KVM_RUN
+// Host protection (SetHostProtected): the first time the guest's memory is moved to a memfd and KVM's memslots
+// to a second mapping of it, of which single pages lose their write permission. A store of the guest then fails KVM_RUN
 // with EFAULT and has not happened; the VMM's own accesses (devices, GuestMemory) go through the first
 // mapping and do not notice. Some hosts answer with KVM_EXIT_MMIO instead.
 //
@@ -27,6 +27,7 @@
 
 #include "absl/status/status.h"
 #include "absl/types/span.h"
+#include "vmm/event_loop.h"
 #include "vmm/guest_memory.h"
 #include "vmm/vm.h"
 
@@ -36,8 +37,9 @@ inline constexpr uint64_t kGuestPageSize = 4096;
 
 class PageProtection {
  public:
-  // After Vm::MapMemory(*memory). Both outlive it.
-  PageProtection(Vm* vm, const GuestMemory* memory);
+  // After Vm::MapMemory(*memory). All outlive it. `devices` is the thread that writes to the memory besides the
+  // vCPUs; it must not wait for a freeze.
+  PageProtection(Vm* vm, GuestMemory* memory, EventLoop* devices);
   ~PageProtection();
   PageProtection(const PageProtection&) = delete;
   PageProtection& operator=(const PageProtection&) = delete;
@@ -46,7 +48,8 @@ class PageProtection {
   bool HasReadOnlyMemslots() const;
   // From here on exactly `pages` (sorted, no page twice) are read-only memslots. Allocates.
   absl::Status SetReadOnly(absl::Span<const uint64_t> pages);
-  // Takes the guest's write permission for `pages`, or gives it back. Allocates only the first time.
+  // Takes the guest's write permission for `pages`, or gives it back. Allocates only the first time,
+  // which takes as long as GuestMemory::MoveToMemfd.
   absl::Status SetHostProtected(absl::Span<const uint64_t> pages, bool is_protected);
 
  private:
@@ -68,9 +71,12 @@ class PageProtection {
   absl::Status Set(const Memslot& memslot);
   absl::Status Delete(const Memslot& memslot);
   absl::Status UseOwnMapping();
+  // MoveToMemfd while the devices' thread is kept waiting.
+  absl::Status MoveMemory();
 
   Vm* const vm_;
-  const GuestMemory* const memory_;
+  GuestMemory* const memory_;
+  EventLoop* const devices_;
   uint8_t* own_mapping_ = nullptr;  // of the whole memfd, once KVM has one of its own
   std::vector<uint64_t> read_only_;
   std::vector<Memslot> memslots_;  // as KVM has them
