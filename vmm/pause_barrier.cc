@@ -1,9 +1,12 @@
 #include "vmm/pause_barrier.h"
 
 #include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <string>
+#include <thread>
 
 #include "absl/log/check.h"
 #include "absl/strings/str_cat.h"
@@ -16,6 +19,20 @@ namespace {
 uint64_t ThisThread() {
   static thread_local const uint64_t id = static_cast<uint64_t>(syscall(SYS_gettid));
   return id;
+}
+
+int64_t NowNs() {
+  timespec now;
+  clock_gettime(CLOCK_MONOTONIC, &now);
+  return int64_t{now.tv_sec} * 1'000'000'000 + now.tv_nsec;
+}
+
+void RelaxCpu() {
+#if defined(__x86_64__)
+  __builtin_ia32_pause();
+#elif defined(__aarch64__)
+  __asm__ volatile("yield");
+#endif
 }
 
 constexpr uint32_t EpochPart(uint32_t epoch) { return epoch << 16; }
@@ -44,11 +61,32 @@ PauseBarrier::PauseBarrier(std::vector<PauseParticipant*> participants)
     : slots_(participants.size()) {
   CHECK_LT(participants.size(), 0x10000u) << "the pause barrier counts in 16 bits";
   for (size_t i = 0; i < participants.size(); ++i) slots_[i].participant = participants[i];
+  a_cpu_each_ = participants.size() <= std::thread::hardware_concurrency();
+}
+
+template <typename Done>
+void PauseBarrier::Patience::LookFor(Done done) {
+  if (done()) return;
+  constexpr int64_t kMost = kMostLookingNs;
+  const int64_t usual = static_cast<int64_t>(usual_ns_.load(std::memory_order_relaxed));
+  const int64_t begin = NowNs();
+  int64_t took;
+  bool came;
+  do {
+    RelaxCpu();
+    came = done();
+    took = NowNs() - begin;
+  } while (!came && took < std::min(kMost, 3 * usual));
+  // What did not come took longer than was looked: look longer the next time. What takes longer than one may look is
+  // not worth it: begin small again.
+  constexpr int64_t kLeast = 2'000;
+  const int64_t next = came ? usual + (took - usual) / 8 : took < kMost ? usual * 5 / 4 : kLeast;
+  usual_ns_.store(static_cast<uint64_t>(std::max(next, kLeast)), std::memory_order_relaxed);
 }
 
 absl::StatusOr<FrozenVcpus> PauseBarrier::InitialFreeze(absl::Duration deadline) {
   CHECK_EQ(epoch_.load(), 1u) << "InitialFreeze is called once, before any other freeze";
-  return StopOthers(1, /*leader=*/-1, absl::Now() + deadline);
+  return StopOthers(1, /*leader=*/-1, deadline);
 }
 
 absl::StatusOr<FrozenVcpus> PauseBarrier::Freeze(absl::Duration deadline) {
@@ -57,7 +95,7 @@ absl::StatusOr<FrozenVcpus> PauseBarrier::Freeze(absl::Duration deadline) {
     uint32_t epoch = epoch_.load();
     if ((epoch & 1) == 0) {
       if (epoch_.compare_exchange_strong(epoch, epoch + 1)) {
-        return StopOthers(epoch + 1, /*leader=*/-1, until);
+        return StopOthers(epoch + 1, /*leader=*/-1, until - absl::Now());
       }
       continue;
     }
@@ -76,6 +114,7 @@ absl::StatusOr<FrozenVcpus> PauseBarrier::TryLead(int index, absl::Duration dead
   if ((epoch & 1) != 0 || !epoch_.compare_exchange_strong(epoch, epoch + 1)) {
     return absl::UnavailableError("another freeze is under way");
   }
+  participant_leads_.store(true, std::memory_order_relaxed);
   Slot& slot = slots_[index];
   // First stop the others, so that they come out while this one saves its own state.
   for (size_t i = 0; i < slots_.size(); ++i) {
@@ -84,11 +123,11 @@ absl::StatusOr<FrozenVcpus> PauseBarrier::TryLead(int index, absl::Duration dead
     }
   }
   slot.participant->SaveState();
-  return StopOthers(epoch + 1, index, absl::Now() + deadline);
+  return StopOthers(epoch + 1, index, deadline);
 }
 
 absl::StatusOr<FrozenVcpus> PauseBarrier::StopOthers(uint32_t epoch, int leader,
-                                                     absl::Time deadline) {
+                                                     absl::Duration deadline) {
   freezes_.fetch_add(1, std::memory_order_relaxed);
   // Those that sleep because they are held must come and park. A participant that is held only now
   // looks at the epoch after it saw its hold.
@@ -96,6 +135,7 @@ absl::StatusOr<FrozenVcpus> PauseBarrier::StopOthers(uint32_t epoch, int leader,
   const uint32_t expected = static_cast<uint32_t>(slots_.size()) - (leader >= 0 ? 1 : 0);
   expected_.store(expected);
   if (leader < 0) {
+    participant_leads_.store(false, std::memory_order_relaxed);
     for (Slot& slot : slots_) {
       if (slot.state.load() == kInGuest) slot.participant->Kick();
     }
@@ -107,11 +147,22 @@ absl::StatusOr<FrozenVcpus> PauseBarrier::StopOthers(uint32_t epoch, int leader,
       CountParked(static_cast<int>(i), epoch);
     }
   }
+  const auto parked = [this, epoch](uint32_t word) {
+    return (word >> 16) == (epoch & 0xffff) ? CountPart(word) : 0;
+  };
+  if (parked(parked_.load()) >= expected) return FrozenVcpus(this);
+  const absl::Time until = absl::Now() + deadline;
+  if (leader >= 0 && a_cpu_each_) {
+    for_parking_.LookFor([&] { return parked(parked_.load()) >= expected; });
+  }
   for (;;) {
     const uint32_t word = parked_.load();
-    const uint32_t count = (word >> 16) == (epoch & 0xffff) ? CountPart(word) : 0;
+    const uint32_t count = parked(word);
     if (count >= expected) return FrozenVcpus(this);
-    if (FutexWait(parked_, word, deadline)) continue;
+    leader_sleeps_.store(true);
+    const bool in_time = FutexWait(parked_, word, until);
+    leader_sleeps_.store(false);
+    if (in_time) continue;
     std::string missing;
     for (size_t i = 0; i < slots_.size(); ++i) {
       if (static_cast<int>(i) == leader || slots_[i].parked_epoch.load() == epoch) continue;
@@ -141,7 +192,8 @@ void PauseBarrier::CountParked(int index, uint32_t epoch) {
   // Only the last one has news for the leader. `expected_` may be of an earlier freeze of the same
   // size or not yet written: the leader looks at the count after writing it, so waking too seldom is
   // impossible only if every count that reaches either value wakes; wake on every count ≥ expected_.
-  if (CountPart(next) >= expected_.load()) FutexWake(parked_, 1);
+  // A leader that does not say it sleeps looks at the count once more before it does.
+  if (CountPart(next) >= expected_.load() && leader_sleeps_.load()) FutexWake(parked_, 1);
 }
 
 bool PauseBarrier::EnterGuest(int index) {
@@ -196,6 +248,10 @@ void PauseBarrier::Park(int index) {
       if (slot.has_tasks.load()) {
         RunTasks(slot);
         continue;
+      }
+      if (a_cpu_each_ && participant_leads_.load(std::memory_order_relaxed)) {
+        for_thaw_.LookFor([&] { return wake_.load() != seen; });
+        if (wake_.load() != seen) continue;
       }
       SleepUntilWoken(seen);
     }

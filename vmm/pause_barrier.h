@@ -15,7 +15,12 @@
 // the announcements (both sequentially consistent: Dekker's pattern), so that either the participant
 // sees the request or the leader sees that it must be kicked. A parked participant counts itself in
 // `parked_`, which carries the low half of the epoch so that a straggler of an earlier freeze that
-// timed out is never counted in a later one. No sleeps, no polling: futexes.
+// timed out is never counted in a later one.
+//
+// Waiting. The leader for the others to park, and the parked for the thaw, look for about as long as it took
+// lately (at most kMostLookingNs) before they sleep in a futex: on a machine with a CPU for each participant that
+// saves the way into the kernel and the wake-up, which take longer than the freeze itself. Where another thread
+// leads, or there are fewer CPUs than participants, they sleep at once, to leave the CPU to those they wait for.
 //
 // Holds. A debugger that has stopped the machine is no freeze: it may last for hours, and captures are
 // still taken meanwhile. It *holds* participants: a held one does not enter the guest (EnterGuest says
@@ -124,6 +129,8 @@ class PauseBarrier {
   absl::Status RunOn(int index, std::function<absl::Status()> task);
 
   int size() const { return static_cast<int>(slots_.size()); }
+  // No participant that waits looks for longer than this before it sleeps.
+  static constexpr int64_t kMostLookingNs = 1'000'000;
   // How often participants were stopped, for tests and benchmarks.
   uint64_t freezes() const { return freezes_.load(std::memory_order_relaxed); }
 
@@ -146,7 +153,7 @@ class PauseBarrier {
     std::deque<Task*> tasks ABSL_GUARDED_BY(mutex);
   };
 
-  absl::StatusOr<FrozenVcpus> StopOthers(uint32_t epoch, int leader, absl::Time deadline);
+  absl::StatusOr<FrozenVcpus> StopOthers(uint32_t epoch, int leader, absl::Duration deadline);
   void CountParked(int index, uint32_t epoch);
   void WakeSleepers();
   // Sleeps while `wake_` is `seen`.
@@ -154,11 +161,27 @@ class PauseBarrier {
   void RunTasks(Slot& slot);
   void Thaw();
 
+  // How long waits of one kind took lately.
+  class Patience {
+   public:
+    // Looks until `done` or its time is up. Any thread.
+    template <typename Done>
+    void LookFor(Done done);
+
+   private:
+    std::atomic<uint64_t> usual_ns_{20'000};
+  };
+
   std::vector<Slot> slots_;
+  bool a_cpu_each_ = false;  // no more participants than CPUs
+  // Whether whoever leads, or led last, is one of the participants.
+  std::atomic<bool> participant_leads_{false};
+  Patience for_parking_, for_thaw_;
   PauseListener* listener_ = nullptr;
   std::atomic<uint32_t> epoch_{1};
   // High half: low half of the epoch it counts for; low half: how many have parked.
   std::atomic<uint32_t> parked_{0};
+  std::atomic<bool> leader_sleeps_{false};  // on parked_, or is about to
   // Changes at every thaw and every task: what parked participants sleep on.
   std::atomic<uint32_t> wake_{0};
   // How many of them sleep or are about to: a thaw that wakes nobody makes no system call. A sleeper counts
