@@ -18,6 +18,12 @@ namespace {
 
 constexpr uint32_t kMsrTsc = 0x10;           // IA32_TIME_STAMP_COUNTER
 constexpr uint32_t kMsrTscDeadline = 0x6e0;  // IA32_TSC_DEADLINE; 0: no timer is set
+// How often it is read back when KVM_SET_CLOCK set the clock.
+constexpr uint32_t kReadBackEvery = 64;
+// A counter of one tick a nanosecond; and what the factors have room for.
+constexpr uint64_t kKhzOfANs = 1'000'000;
+constexpr uint64_t kLeastKhz = 70'000;
+constexpr uint64_t kMostKhz = 15'000'000;
 // Lockup detectors look at tens of seconds.
 constexpr uint64_t kLongPauseNs = 1'000'000'000;
 
@@ -35,11 +41,6 @@ kvm_device_attr OffsetAttribute(uint64_t* offset) {
   attribute.attr = KVM_VCPU_TSC_OFFSET;
   attribute.addr = reinterpret_cast<uint64_t>(offset);
   return attribute;
-}
-
-int64_t Scale(int64_t value, uint64_t by, uint64_t over) {
-  return static_cast<int64_t>(static_cast<__int128>(value) * static_cast<int64_t>(by) /
-                              static_cast<int64_t>(over));
 }
 
 // The clock and the host's counter at one moment.
@@ -63,6 +64,13 @@ void GuestTime::Start(int vm_fd, absl::Span<const int> vcpu_fds) {
   for (size_t i = 0; i < vcpu_fds.size(); ++i) vcpus_[i].fd = vcpu_fds[i];
   const int khz = ioctl(vcpu_fds[0], KVM_GET_TSC_KHZ, 0);
   khz_ = khz > 0 ? static_cast<uint64_t>(khz) : 0;
+  if (khz_ > kLeastKhz && khz_ < kMostKhz) {
+    constexpr unsigned __int128 kOne = static_cast<unsigned __int128>(1) << 60;
+    ns_a_tick_ = static_cast<uint64_t>(kOne * kKhzOfANs / khz_);
+    ticks_a_ns_ = static_cast<uint64_t>(kOne * khz_ / kKhzOfANs);
+  } else {
+    khz_ = 0;
+  }
   kvm_device_attr attribute = OffsetAttribute(&offset_);
   const bool settable = ioctl(vcpu_fds[0], KVM_HAS_DEVICE_ATTR, &attribute) == 0 &&
                         ioctl(vcpu_fds[0], KVM_GET_DEVICE_ATTR, &attribute) == 0;
@@ -134,34 +142,53 @@ uint64_t GuestTime::BeforeThaw() {
     anchor_counter_ = counter + offset_;
     anchored_ = true;
   }
-  kvm_clock_data wanted = {};
-  wanted.clock = anchor_clock_ns_ + static_cast<uint64_t>(Scale(
-                     static_cast<int64_t>(guest_counter - anchor_counter_), 1'000'000, khz_));
-  if (ioctl(vm_fd_, KVM_SET_CLOCK, &wanted) != 0 || !ReadClock(vm_fd_, &clock_ns, &counter)) {
+  clock_ns = anchor_clock_ns_ +
+             static_cast<uint64_t>(ToNs(static_cast<int64_t>(guest_counter - anchor_counter_)));
+  if (!SetClock(clock_ns, &counter)) {
     why_not_.store("KVM_SET_CLOCK failed: the guest's clocks ran on during the pause");
     return 0;
   }
-  const uint64_t guest_now =
+  const uint64_t guest_then =
       anchor_counter_ +
-      static_cast<uint64_t>(Scale(static_cast<int64_t>(clock_ns - anchor_clock_ns_),
-                                  static_cast<int64_t>(khz_), 1'000'000));
-  const uint64_t offset = guest_now - counter;
+      static_cast<uint64_t>(ToTicks(static_cast<int64_t>(clock_ns - anchor_clock_ns_)));
+  const uint64_t offset = guest_then - counter;
+  const uint64_t now = HostCounter();
   // The guest's counter never goes back: at worst nothing is hidden.
   const int64_t hidden = static_cast<int64_t>(offset_ - offset);
-  if (hidden > 0 && guest_now >= guest_counter) {
-    offset_ = offset;
-    const uint64_t ns = static_cast<uint64_t>(Scale(hidden, 1'000'000, khz_));
-    hidden_ns_.fetch_add(ns, std::memory_order_relaxed);
-    resumed_at_ = counter;
-    generation_.fetch_add(1, std::memory_order_release);
-    return ns;
+  if (hidden <= 0 || now + offset < guest_counter) return 0;
+  offset_ = offset;
+  const uint64_t ns = static_cast<uint64_t>(ToNs(hidden));
+  hidden_ns_.fetch_add(ns, std::memory_order_relaxed);
+  resumed_at_ = now;
+  generation_.fetch_add(1, std::memory_order_release);
+  return ns;
+}
+
+bool GuestTime::SetClock(uint64_t clock_ns, uint64_t* set_at) {
+  kvm_clock_data wanted = {};
+  wanted.clock = clock_ns;
+  const uint64_t before = HostCounter();
+  if (ioctl(vm_fd_, KVM_SET_CLOCK, &wanted) != 0) return false;
+  const uint64_t took = HostCounter() - before;
+  if (++set_since_read_ < kReadBackEvery && took < 2 * set_took_) {
+    *set_at = before + std::min(set_after_, took);
+    return true;
   }
-  return 0;
+  uint64_t read_ns = 0, counter = 0;
+  if (!ReadClock(vm_fd_, &read_ns, &counter)) return false;
+  *set_at = counter - static_cast<uint64_t>(ToTicks(static_cast<int64_t>(read_ns - clock_ns)));
+  // A call that was held up says nothing of others; but the first may have been one.
+  if (set_took_ == 0 || took < 2 * set_took_ || set_since_read_ >= kReadBackEvery) {
+    set_took_ = took;
+    set_after_ = *set_at - before;
+    set_since_read_ = 0;
+  }
+  return true;
 }
 
 void GuestTime::NoteLongPause(uint64_t last_exit) {
   const int64_t ticks = static_cast<int64_t>(HostCounter() - last_exit);
-  if (khz_ == 0 || Scale(ticks, 1'000'000, khz_) < static_cast<int64_t>(kLongPauseNs)) return;
+  if (khz_ == 0 || ToNs(ticks) < static_cast<int64_t>(kLongPauseNs)) return;
   announce_ = true;
   generation_.fetch_add(1, std::memory_order_release);
 }
@@ -178,7 +205,12 @@ void GuestTime::Apply(int index) {
     why_not_.store("setting the TSC offset of a vCPU failed: the guest's clocks may disagree");
     return;
   }
+  vcpu.timer_early += vcpu.offset - offset_;
   vcpu.offset = offset_;
+  if (ToNs(static_cast<int64_t>(vcpu.timer_early)) < static_cast<int64_t>(kTimerSlackNs)) {
+    return;
+  }
+  vcpu.timer_early = 0;
   // A timer that was set to a counter value was translated to host time when it was set.
   OneMsr deadline;
   deadline.entry.index = kMsrTscDeadline;
