@@ -20,8 +20,15 @@ size_t PageWalkCache::ReadPrefix(const GuestMemory& memory, const PagingState& p
   size_t done = 0;
   while (done < out.size()) {
     const uint64_t at = va + done;
+    if (const LargePage* large = FindLarge(at)) {
+      const uint64_t length =
+          std::min<uint64_t>(out.size() - done, large->size - (at - large->va));
+      std::memcpy(out.data() + done, large->host + (at - large->va), length);
+      done += length;
+      continue;
+    }
     const uint64_t offset = at % kPage;
-    uint64_t length = std::min<uint64_t>(out.size() - done, kPage - offset);
+    const uint64_t length = std::min<uint64_t>(out.size() - done, kPage - offset);
     Entry& entry = entries_[at / kPage % kEntries];
     const uint8_t* from = nullptr;
     if (entry.page == at / kPage && entry.generation == generation_) {
@@ -30,15 +37,21 @@ size_t PageWalkCache::ReadPrefix(const GuestMemory& memory, const PagingState& p
       ++walks_;
       const std::optional<Translation> found = TranslateVirtual(memory, paging, at);
       if (!found.has_value()) break;
+      if (found->page_size > kPage) {
+        const uint64_t within = at % found->page_size;
+        const uint8_t* host = memory.HostAddress(found->gpa - within, found->page_size);
+        if (host != nullptr) {
+          large_[next_large_] = {.va = at - within, .size = found->page_size, .host = host};
+          next_large_ = (next_large_ + 1) % large_.size();
+          continue;
+        }
+        // It begins or ends outside RAM: page by page.
+      }
       const uint8_t* page = memory.HostAddress(found->gpa - offset, kPage);
       // RAM is made of whole pages.
       if (page == nullptr) break;
       entry = {.page = at / kPage, .generation = generation_, .host = page};
       from = page + offset;
-      // What goes on within a large page needs no further walk.
-      const uint64_t whole =
-          std::min<uint64_t>(out.size() - done, found->page_size - at % found->page_size);
-      if (whole > length && memory.HostAddress(found->gpa, whole) != nullptr) length = whole;
     }
     std::memcpy(out.data() + done, from, length);
     done += length;

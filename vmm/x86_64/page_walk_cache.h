@@ -4,7 +4,8 @@
 //   cache.Forget();                                    // at each freeze: the guest may have changed its tables
 //   cache.ReadPrefix(memory, paging, va, out);         // like ReadVirtualPrefix
 //
-// A software TLB, direct mapped, of 4 KiB pages. Nothing is carried from one freeze to the next: to check an entry
+// A software TLB, direct mapped, of 4 KiB pages, and the large pages met last (a kernel's image and direct map are made
+// of such). Nothing is carried from one freeze to the next: to check an entry
 // against the tables costs as much as to walk them, and while the guest stands no entry can go stale.
 //
 // Threads: one at a time (whoever leads the freeze). Allocates nothing. Guest input as in page_walk.h.
@@ -23,7 +24,10 @@ namespace watchsnap {
 
 class PageWalkCache {
  public:
-  void Forget() { ++generation_; }
+  void Forget() {
+    ++generation_;
+    for (LargePage& page : large_) page.size = 0;
+  }
 
   // As ReadVirtualPrefix, by the tables of `paging`; other tables than in the call before make it forget.
   size_t ReadPrefix(const GuestMemory& memory, const PagingState& paging, uint64_t va,
@@ -39,7 +43,22 @@ class PageWalkCache {
     uint64_t generation = 0;  // 0: never filled
     const uint8_t* host = nullptr;
   };
+  // [va, va + size), all of it RAM in one piece.
+  struct LargePage {
+    uint64_t va = 0;
+    uint64_t size = 0;  // 0: none
+    const uint8_t* host = nullptr;
+  };
 
+  const LargePage* FindLarge(uint64_t va) const {
+    for (const LargePage& page : large_) {
+      if (va - page.va < page.size) return &page;
+    }
+    return nullptr;
+  }
+
+  std::array<LargePage, 4> large_;
+  size_t next_large_ = 0;
   std::array<Entry, kEntries> entries_;
   uint64_t generation_ = 1;
   uint64_t cr3_ = 0;

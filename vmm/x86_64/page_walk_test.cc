@@ -212,6 +212,17 @@ TEST_F(PageWalk, TheCacheReadsALargePageInOneWalk) {
   EXPECT_EQ(cache.walks(), 1u);
   EXPECT_EQ(cache.ReadPrefix(*memory_, paging_, kVa + 0x200, absl::MakeSpan(bytes).first(64)), 64u);
   EXPECT_EQ(cache.walks(), 1u);
+  // Past its end it is another page.
+  EXPECT_EQ(cache.ReadPrefix(*memory_, paging_, kVa + 0x20'0000 - 8, absl::MakeSpan(bytes).first(64)), 8u);
+  // At the next freeze it may be elsewhere, or nowhere.
+  Map(kVa, 2, 0x60'0000 | kAll | kLarge);
+  ASSERT_TRUE(memory_->WriteObject<uint32_t>(0x60'0000, 0xabcd).ok());
+  cache.Forget();
+  EXPECT_EQ(cache.ReadPrefix(*memory_, paging_, kVa, absl::MakeSpan(bytes).first(4)), 4u);
+  EXPECT_EQ(bytes[0], 0xcd);
+  Set(0x3000, kVa >> 21 & 511, 0);
+  cache.Forget();
+  EXPECT_EQ(cache.ReadPrefix(*memory_, paging_, kVa, absl::MakeSpan(bytes).first(4)), 0u);
 }
 
 }  // namespace
