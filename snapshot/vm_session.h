@@ -75,6 +75,9 @@ struct VmSessionConfig {
   std::function<void(std::string_view)> console_sink;        // hvc0 and the UART, as they come
   std::function<void(std::string_view)> on_progress;         // "kernel up after 4.1 s", "watch armed: …"
   std::function<void(const Report&)> on_report;              // on the renderer's thread, in order
+  // Whether the bridge keeps captures until the end. false: on_report and the sidecars are all that has them, and a run may
+  // take any number of captures in constant memory.
+  bool keep_reports = true;
   // An eventfd that ends the run as interrupted when it becomes readable; -1: none. Stays the caller's.
   int interrupt_fd = -1;
 };

@@ -1,9 +1,24 @@
 #include "debug/stacks/stack_copy.h"
 
+#include <sys/mman.h>
+
 #include <algorithm>
 #include <cstring>
 
+#include "absl/log/check.h"
+
 namespace watchsnap {
+
+StackCopy::StackCopy() {
+  void* pages =
+      mmap(nullptr, kCapacity, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  PCHECK(pages != MAP_FAILED) << "mapping " << kCapacity << " bytes for a copy of a stack";
+  // Neighbours become one area, whose first touch would else take 2 MiB where huge pages are always used.
+  madvise(pages, kCapacity, MADV_NOHUGEPAGE);
+  buffer_.reset(static_cast<uint8_t*>(pages));
+}
+
+void StackCopy::Unmap::operator()(uint8_t* pages) const { munmap(pages, kCapacity); }
 
 void StackCopy::Take(const StackExtents& extents, uint64_t sp, Copier copy) {
   used_ = 0;

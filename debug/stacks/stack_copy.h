@@ -41,8 +41,8 @@ class StackCopy {
     size_t size = 0;
   };
 
-  // Not zeroed: what is never filled takes no memory.
-  StackCopy() : buffer_(std::make_unique_for_overwrite<uint8_t[]>(kCapacity)) {}
+  // Pages of its own: what is never filled takes no memory, as it would in a heap whose pages others have used.
+  StackCopy();
 
   // Replaces what was there. Nothing for an `sp` of user space.
   void Take(const StackExtents& extents, uint64_t sp, Copier copy);
@@ -55,7 +55,10 @@ class StackCopy {
  private:
   bool ReadWord(uint64_t kva, uint64_t& word) const;
 
-  std::unique_ptr<uint8_t[]> buffer_;
+  struct Unmap {
+    void operator()(uint8_t* pages) const;
+  };
+  std::unique_ptr<uint8_t, Unmap> buffer_;
   size_t used_ = 0;
   std::array<Part, kMaxParts> parts_ = {};
   size_t count_ = 0;

@@ -3,6 +3,8 @@
 #include <elf.h>
 
 #include <algorithm>
+#include <limits>
+#include <string_view>
 #include <tuple>
 
 namespace watchsnap {
@@ -35,7 +37,8 @@ int Rank(const Elf64_Sym& symbol) {
 
 }  // namespace
 
-TextIndex::TextIndex(const SymbolTable& table, absl::Span<const ElfSection> sections) {
+TextIndex::TextIndex(const SymbolTable& table, absl::Span<const ElfSection> sections)
+    : table_(table) {
   struct Candidate {
     Range range;
     int rank;
@@ -44,13 +47,16 @@ TextIndex::TextIndex(const SymbolTable& table, absl::Span<const ElfSection> sect
   for (size_t i = 0; i < table.size(); ++i) {
     const Elf64_Sym symbol = table.At(i);
     if (!IsCode(symbol, sections, table.SectionIndex(i))) continue;
-    const std::string_view name = table.Name(symbol.st_name);
-    if (name.empty()) continue;
-    candidates.push_back({{symbol.st_value, symbol.st_size, name}, Rank(symbol)});
+    if (table.Name(symbol.st_name).empty()) continue;
+    const uint32_t size = static_cast<uint32_t>(
+        std::min<uint64_t>(symbol.st_size, std::numeric_limits<uint32_t>::max()));
+    candidates.push_back({{symbol.st_value, size, symbol.st_name}, Rank(symbol)});
   }
-  std::sort(candidates.begin(), candidates.end(), [](const Candidate& a, const Candidate& b) {
-    return std::make_tuple(a.range.start, a.rank, a.range.name.size(), a.range.name) <
-           std::make_tuple(b.range.start, b.rank, b.range.name.size(), b.range.name);
+  std::sort(candidates.begin(), candidates.end(), [&table](const Candidate& a, const Candidate& b) {
+    if (a.range.start != b.range.start) return a.range.start < b.range.start;
+    if (a.rank != b.rank) return a.rank < b.rank;
+    const std::string_view of_a = table.Name(a.range.name), of_b = table.Name(b.range.name);
+    return std::make_tuple(of_a.size(), of_a) < std::make_tuple(of_b.size(), of_b);
   });
   for (const Candidate& candidate : candidates) {
     if (!ranges_.empty() && ranges_.back().start == candidate.range.start) {
@@ -68,7 +74,7 @@ std::optional<TextSymbol> TextIndex::Find(uint64_t address) const {
   for (int i = 0; i < kMaxNesting && it != ranges_.begin(); ++i) {
     --it;
     const uint64_t offset = address - it->start;
-    if (offset < it->size) return TextSymbol{it->name, it->start, offset, it->size};
+    if (offset < it->size) return TextSymbol{table_.Name(it->name), it->start, offset, it->size};
   }
   return std::nullopt;
 }

@@ -5,12 +5,13 @@
 
 #include "absl/log/check.h"
 #include "absl/time/clock.h"
+#include "vmm/futex.h"
 
 namespace watchsnap {
 namespace {
 
 constexpr absl::Duration kLinger = absl::Milliseconds(100);
-constexpr absl::Duration kLookEvery = absl::Milliseconds(2);
+constexpr absl::Duration kLookEvery = absl::Milliseconds(20);
 
 }  // namespace
 
@@ -67,14 +68,25 @@ void EvidencePool::Release(CaptureEvidence* evidence) {
 }
 
 void EvidencePool::Submit(CaptureEvidence* evidence) {
-  absl::MutexLock lock(&mutex_);
-  queue_.push_back(evidence);
-  ++rendering_;
-  largest_ = std::max(largest_, evidence->block.size);
+  {
+    absl::MutexLock lock(&mutex_);
+    queue_.push_back(evidence);
+    ++rendering_;
+    largest_ = std::max(largest_, evidence->block.size);
+    if (4 * queue_.size() < buffers_.size() && RingHasRoom()) return;
+  }
+  LookNow();
+}
+
+void EvidencePool::LookNow() {
+  look_.fetch_add(1);
+  if (lingers_.load()) FutexWake(look_, 1);
 }
 
 CaptureEvidence* EvidencePool::Take() {
   for (;;) {
+    // Before the look at the queue: what comes after it ends the sleep below.
+    const uint32_t seen = look_.load();
     {
       absl::MutexLock lock(&mutex_);
       if (queue_.empty() && !closed_ && absl::Now() >= linger_until_) {
@@ -91,7 +103,9 @@ CaptureEvidence* EvidencePool::Take() {
       }
       if (closed_) return nullptr;
     }
-    absl::SleepFor(kLookEvery);
+    lingers_.store(true);
+    FutexWait(look_, seen, absl::Now() + kLookEvery);
+    lingers_.store(false);
   }
 }
 
@@ -103,11 +117,15 @@ void EvidencePool::Rendered(CaptureEvidence* evidence) {
 }
 
 void EvidencePool::Close() {
-  absl::MutexLock lock(&mutex_);
-  closed_ = true;
+  {
+    absl::MutexLock lock(&mutex_);
+    closed_ = true;
+  }
+  LookNow();
 }
 
 void EvidencePool::Drain() {
+  LookNow();
   absl::MutexLock lock(&mutex_);
   auto idle = [this]() ABSL_SHARED_LOCKS_REQUIRED(mutex_) { return rendering_ == 0; };
   mutex_.Await(absl::Condition(&idle));

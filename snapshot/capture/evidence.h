@@ -7,6 +7,7 @@
 #ifndef WATCHSNAP_SNAPSHOT_CAPTURE_EVIDENCE_H_
 #define WATCHSNAP_SNAPSHOT_CAPTURE_EVIDENCE_H_
 
+#include <atomic>
 #include <cstdint>
 #include <deque>
 #include <memory>
@@ -78,8 +79,8 @@ class EvidencePool {
   // Hands a filled buffer to the renderer, in order.
   void Submit(CaptureEvidence* evidence);
   // The renderer's side: the next filled buffer; nullptr once closed and empty. For a moment after a
-  // buffer came it looks for the next by itself, now and then: to wake it costs the vCPU that hit as much as a debug
-  // exit, and where hits are frequent none pays it.
+  // buffer came it looks for the next by itself, now and then, and is woken only once a quarter of the buffers waits: to
+  // wake it costs the vCPU that hit as much as a debug exit, and where hits are frequent none pays it.
   CaptureEvidence* Take();
   // Gives back a buffer that Take handed out.
   void Rendered(CaptureEvidence* evidence);
@@ -91,6 +92,8 @@ class EvidencePool {
  private:
   // Enough for twice the largest capture so far, and always for one if nothing else is queued.
   bool RingHasRoom() const ABSL_SHARED_LOCKS_REQUIRED(mutex_);
+  // Ends the sleep of a renderer that lingers.
+  void LookNow();
   CaptureEvidence* TakeFree() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
   const int vcpus_;
@@ -103,6 +106,9 @@ class EvidencePool {
   int rendering_ ABSL_GUARDED_BY(mutex_) = 0;
   bool closed_ ABSL_GUARDED_BY(mutex_) = false;
   absl::Time linger_until_ ABSL_GUARDED_BY(mutex_) = absl::InfinitePast();
+  // What a renderer that lingers sleeps on; changes when it should look now.
+  std::atomic<uint32_t> look_{0};
+  std::atomic<bool> lingers_{false};
 };
 
 }  // namespace watchsnap

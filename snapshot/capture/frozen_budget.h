@@ -10,6 +10,7 @@
 #define WATCHSNAP_SNAPSHOT_CAPTURE_FROZEN_BUDGET_H_
 
 #include <array>
+#include <atomic>
 #include <cstdint>
 
 #include "absl/base/thread_annotations.h"
@@ -22,10 +23,7 @@ class FrozenBudget {
   // 1000: no limit.
   explicit FrozenBudget(uint32_t permille = 1000) : permille_(permille) {}
 
-  void set_permille(uint32_t permille) {
-    absl::MutexLock lock(&mutex_);
-    permille_ = permille;
-  }
+  void set_permille(uint32_t permille) { permille_.store(permille, std::memory_order_relaxed); }
   bool Allows(int64_t now_ns);
   void Spend(int64_t now_ns, int64_t pause_ns);
 
@@ -34,8 +32,11 @@ class FrozenBudget {
   static constexpr int64_t kPartNs = 50'000'000;
   void Advance(int64_t now_ns) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
+  // Without one no account is kept.
+  bool HasLimit() const { return permille_.load(std::memory_order_relaxed) < 1000; }
+
+  std::atomic<uint32_t> permille_;
   absl::Mutex mutex_;
-  uint32_t permille_ ABSL_GUARDED_BY(mutex_);
   std::array<int64_t, kParts> spent_ ABSL_GUARDED_BY(mutex_) = {};
   int64_t part_ ABSL_GUARDED_BY(mutex_) = 0;   // number of the newest part since the epoch
   int64_t total_ ABSL_GUARDED_BY(mutex_) = 0;  // of `spent_`

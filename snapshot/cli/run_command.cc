@@ -369,11 +369,14 @@ int RunCommand(const Arguments& arguments, const EmulatedHost& emulated_host) {
     std::fputs(CaptureTableLine(report).c_str(), stdout);
     std::fflush(stdout);
   };
+  config->keep_reports = false;  // each is printed and written as it comes
   config->interrupt_fd = interrupt_fd;
   std::fprintf(stderr, "watchsnap: booting %s on %d vCPU%s\n",
                (config->kernel_path.empty() ? config->vmlinux_path : config->kernel_path).c_str(),
                config->vcpus, config->vcpus == 1 ? "" : "s");
-  const VmSessionConfig asked = *config;
+  std::vector<uint8_t> initrd = std::move(config->initrd);
+  const VmSessionConfig asked = *config;  // but for the one large thing
+  config->initrd = std::move(initrd);
   absl::StatusOr<VmResult> result = RunVmSession(*std::move(config));
   if (!result.ok()) return Complain(result.status().message(), ExitCodeOf(result.status()));
   return Conclude(asked, *result, json);

@@ -35,6 +35,7 @@ absl::Status ReportStore::Add(Report report) {
     ++(*entry)->count;
   }
   if (on_report_) on_report_(report);
+  if (bridge_ == nullptr) return absl::OkStatus();
   const std::string tag = report.tag;
   const TriggerKind kind = report.trigger.kind;
   bridge_->Store(tag, kind, std::move(report));

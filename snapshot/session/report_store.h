@@ -25,6 +25,7 @@ namespace watchsnap {
 
 class ReportStore {
  public:
+  // Without a `bridge` reports are not kept.
   ReportStore(std::string sidecar_dir, std::string test_name, std::shared_ptr<SnapshotBridge> bridge,
               std::function<void(const Report&)> on_report)
       : sidecar_dir_(std::move(sidecar_dir)),

@@ -113,7 +113,8 @@ absl::Status Session::CreateMachine() {
   pool_ = std::make_unique<EvidencePool>(kEvidenceBuffers, machine_->vcpu_count(), *std::move(ring));
   coordinator_ = std::make_unique<FreezeCoordinator>(&machine_->barrier(), target_.get(),
                                                      pool_.get(), FreezeCoordinator::Options());
-  reports_ = std::make_unique<ReportStore>(config_.sidecar_dir, config_.test_name, bridge_,
+  reports_ = std::make_unique<ReportStore>(config_.sidecar_dir, config_.test_name,
+                                           config_.keep_reports ? bridge_ : nullptr,
                                            config_.on_report);
   renderer_ = std::make_unique<Renderer>(
       coordinator_.get(), pool_.get(),
