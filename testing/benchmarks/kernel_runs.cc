@@ -27,6 +27,7 @@ namespace watchsnap {
 namespace {
 
 constexpr char kSymbol[] = "jiffies_64";
+constexpr int kMemoryMb = 256;
 constexpr double kSettle = 1.0;    // seconds, after the watch was armed
 constexpr double kMeasured = 8.0;  // seconds
 
@@ -45,8 +46,10 @@ absl::StatusOr<std::string> WriteInitramfs(const KernelFiles& files) {
   return path;
 }
 
-// Kilobytes in memory of a process, but for guest memory and the mapped vmlinux.
+// Kilobytes in memory of a process, but for guest memory (by its name, or by its size where the kernel keeps no names)
+// and the mapped vmlinux.
 double ResidentBeyond(pid_t pid, std::string_view vmlinux) {
+  const std::string guest_size = absl::StrCat(kMemoryMb * 1024, " kB");
   std::ifstream maps(absl::StrCat("/proc/", pid, "/smaps"));
   double total = 0;
   bool counted = true;
@@ -54,10 +57,11 @@ double ResidentBeyond(pid_t pid, std::string_view vmlinux) {
   const std::string base(vmlinux.substr(vmlinux.rfind('/')));
   while (std::getline(maps, line)) {
     if (absl::StrContains(line, "-") && absl::StrContains(line.substr(0, line.find(' ')), "-")) {
-      counted = !absl::StrContains(line, "memfd:watchsnap-guest") && !absl::EndsWith(line, base);
+      counted = !absl::StrContains(line, "watchsnap-guest") && !absl::EndsWith(line, base);
       continue;
     }
     int64_t kb = 0;
+    if (absl::StartsWith(line, "Size:") && absl::EndsWith(line, guest_size)) counted = false;
     if (!counted || !absl::StartsWith(line, "Rss:")) continue;
     const std::vector<std::string_view> words = absl::StrSplit(line, ' ', absl::SkipEmpty());
     if (words.size() > 1 && absl::SimpleAtoi(words[1], &kb)) total += static_cast<double>(kb);
@@ -74,7 +78,7 @@ struct Progress {
 absl::StatusOr<Progress> RunBusy(const KernelFiles& files, const std::string& initramfs, int vcpus,
                                  bool watched, Samples* pauses) {
   std::vector<std::string> argv = {files.watchsnap, "run", "--vmlinux", files.vmlinux, "--initrd", initramfs,
-                                   "--cpus", absl::StrCat(vcpus), "--memory-mb", "256", "--console",
+                                   "--cpus", absl::StrCat(vcpus), "--memory-mb", absl::StrCat(kMemoryMb), "--console",
                                    "--append", "quiet", "--name", "bench", "--sidecar-dir", files.scratch,
                                    "--duration", "60"};
   if (watched) {
