@@ -10,9 +10,10 @@
 // emulated host, 2 to 4 µs on hardware); //testing/benchmarks measures them:
 //   conditions and budgets   0.1   before any other vCPU is stopped; all that a suppressed hit costs
 //   stopping the others      0.1   with one vCPU; with more one signal each, all before the first is waited for
-//   registers, a stack, 8 KB 0.2   registers came with the exit (KVM_CAP_SYNC_REGS); stacks from SP up
-//   hiding the pause         0.3   two calls on the VM here, two to three on each vCPU, in parallel (vmm/guest_time.h)
+//   registers, a stack, 8 KB 0.3   registers came with the exit (KVM_CAP_SYNC_REGS); stacks from SP up
+//   hiding the pause         0.5   one call on the VM here, one on each vCPU, in parallel (vmm/guest_time.h)
 //   thaw and hand-over       0.1   a system call only where somebody sleeps
+//   what KVM does of it      0.3   at the next entry: the clocks' new line, the register copies
 //
 // Accounting. Every hit is counted once, and at the end (after EvidencePool::Drain)
 //   hits = captured + coalesced + suppressed + lost

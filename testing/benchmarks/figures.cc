@@ -2,11 +2,12 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstdio>
 #include <fstream>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "absl/strings/str_replace.h"
 #include "snapshot/report/json_text.h"
 
 namespace watchsnap {
@@ -50,42 +51,34 @@ Figure NotMeasured(std::string name, std::string against, std::string why) {
   return figure;
 }
 
-void PrintTable(const std::vector<Figure>& figures) {
-  std::printf("\n| figure | against | to reach | ratio | reached | medians, with p99 |\n"
-              "| --- | --- | --- | --- | --- | --- |\n");
+absl::Status AppendFigures(const std::vector<Figure>& figures, const std::string& dir) {
+  std::string rows, objects;
   for (const Figure& figure : figures) {
     const bool goal = figure.at_most.has_value() || figure.at_least.has_value();
-    std::printf("| %s | %s | %s | %s | %s | %s%s%s |\n", figure.name.c_str(), figure.against.c_str(),
-                figure.to_reach.c_str(),
-                figure.ratio.has_value()     ? absl::StrFormat("%.2f", *figure.ratio).c_str()
-                : figure.measured.empty() ? "not measured"
-                                          : "–",
-                !figure.ratio.has_value() || !goal ? "" : figure.reached() ? "yes" : "no",
-                figure.measured.c_str(), figure.note.empty() || figure.measured.empty() ? "" : "; ",
-                figure.note.c_str());
-  }
-  std::fflush(stdout);
-}
-
-absl::Status WriteJson(const std::vector<Figure>& figures, const std::string& path) {
-  std::string text = "{\"schema\":\"watchsnap.benchmark/1\",\"figures\":[";
-  for (const Figure& figure : figures) {
-    if (&figure != &figures.front()) text += ',';
-    JsonObject object(text);
+    absl::StrAppendFormat(
+        &rows, "| %s | %s | %s | %s | %s | %s%s%s |\n", figure.name, figure.against, figure.to_reach,
+        figure.ratio.has_value()  ? absl::StrFormat("%.2f", *figure.ratio)
+        : figure.measured.empty() ? "not measured"
+                                  : "–",
+        !figure.ratio.has_value() || !goal ? "" : figure.reached() ? "yes" : "no", figure.measured,
+        figure.note.empty() || figure.measured.empty() ? "" : "; ",
+        absl::StrReplaceAll(figure.note, {{"\n", " "}, {"|", "/"}}));
+    JsonObject object(objects);
     object.String("figure", figure.name).String("against", figure.against);
     object.String("to_reach", figure.to_reach);
     if (figure.ratio.has_value()) absl::StrAppend(&object.Key("ratio"), *figure.ratio);
-    if (figure.at_most.has_value() || figure.at_least.has_value()) {
-      object.Key("reached") += figure.reached() ? "true" : "false";
-    }
+    if (goal) object.Key("reached") += figure.reached() ? "true" : "false";
     object.String("measured", figure.measured).String("note", figure.note);
     object.Close();
+    objects += '\n';
   }
-  text += "]}\n";
-  std::ofstream file(path);
-  file << text;
-  file.close();
-  if (!file) return absl::UnavailableError(absl::StrCat("cannot write '", path, "'"));
+  for (const auto& [name, text] : {std::pair("rows.md", &rows), std::pair("rows.jsonl", &objects)}) {
+    const std::string path = absl::StrCat(dir, "/", name);
+    std::ofstream file(path, std::ios::app);
+    file << *text;
+    file.close();
+    if (!file) return absl::UnavailableError(absl::StrCat("cannot write '", path, "'"));
+  }
   return absl::OkStatus();
 }
 

@@ -50,8 +50,8 @@ Figure Compare(std::string name, std::string against, std::optional<double> at_m
                const Samples& ours, const Samples& theirs);
 Figure NotMeasured(std::string name, std::string against, std::string why);
 
-void PrintTable(const std::vector<Figure>& figures);
-absl::Status WriteJson(const std::vector<Figure>& figures, const std::string& path);
+// Adds each as a line of a Markdown table to `dir`/rows.md and as a JSON object, on one line, to `dir`/rows.jsonl.
+absl::Status AppendFigures(const std::vector<Figure>& figures, const std::string& dir);
 
 }  // namespace watchsnap
 
