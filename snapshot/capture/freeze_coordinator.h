@@ -13,7 +13,7 @@
 //   registers, a stack, 8 KB 0.3   registers came with the exit (KVM_CAP_SYNC_REGS); stacks from SP up
 //   hiding the pause         0.5   one call on the VM here, one on each vCPU, in parallel (vmm/guest_time.h)
 //   thaw and hand-over       0.1   a system call only where somebody sleeps
-//   what KVM does of it      0.3   at the next entry: the clocks' new line, the register copies
+//   entering the guest       0.3   more than after a bare exit, in the emulated host
 //
 // Accounting. Every hit is counted once, and at the end (after EvidencePool::Drain)
 //   hits = captured + coalesced + suppressed + lost
