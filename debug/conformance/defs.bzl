@@ -3,7 +3,7 @@
 load("@rules_cc//cc:defs.bzl", "cc_binary")
 load("@watchsnap//testing/kvm_host:defs.bzl", "bare_guest_test", "kvm_host_test")
 
-def debug_plugin_conformance_test(name, plugin_name, deps, vcpus = 1, host = "emulated", **kwargs):
+def debug_plugin_conformance_test(name, plugin_name, deps, vcpus = 1, host = "emulated", cpus = 1, **kwargs):
     """Runs //debug:conformance over one debug plugin.
 
         load("@watchsnap//debug/conformance:defs.bzl", "debug_plugin_conformance_test")
@@ -19,9 +19,10 @@ def debug_plugin_conformance_test(name, plugin_name, deps, vcpus = 1, host = "em
       name: of the test.
       plugin_name: as in REGISTER_DEBUG_DEVICE.
       deps: the library that registers it (alwayslink).
-      vcpus: of the machines that the suite makes; with several, cpus = 1 (see kvm_host_test).
+      vcpus: of the machines that the suite makes.
       host: "emulated": the emulated KVM host, where hardware watchpoints are delivered; "any": this machine's /dev/kvm where there is
         one, for plugins that need no watchpoints.
+      cpus: of the emulated host; the suite has vCPUs that write a watched word with LOCK, hence one (see kvm_host_test).
       **kwargs: as of kvm_host_test.
     """
     if host not in ["emulated", "any"]:
@@ -40,5 +41,6 @@ def debug_plugin_conformance_test(name, plugin_name, deps, vcpus = 1, host = "em
             "--vcpus=%d" % vcpus,
         ],
         binary = ":%s_program" % name,
+        cpus = cpus,
         **kwargs
     )
