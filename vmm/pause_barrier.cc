@@ -1,7 +1,6 @@
 #include "vmm/pause_barrier.h"
 
 #include <sys/syscall.h>
-#include <time.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -12,6 +11,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "vmm/futex.h"
+#include "vmm/monotonic_clock.h"
 
 namespace watchsnap {
 namespace {
@@ -19,12 +19,6 @@ namespace {
 uint64_t ThisThread() {
   static thread_local const uint64_t id = static_cast<uint64_t>(syscall(SYS_gettid));
   return id;
-}
-
-int64_t NowNs() {
-  timespec now;
-  clock_gettime(CLOCK_MONOTONIC, &now);
-  return int64_t{now.tv_sec} * 1'000'000'000 + now.tv_nsec;
 }
 
 void RelaxCpu() {
@@ -69,13 +63,13 @@ void PauseBarrier::Patience::LookFor(Done done) {
   if (done()) return;
   constexpr int64_t kMost = kMostLookingNs;
   const int64_t usual = static_cast<int64_t>(usual_ns_.load(std::memory_order_relaxed));
-  const int64_t begin = NowNs();
+  const int64_t begin = MonotonicNs();
   int64_t took;
   bool came;
   do {
     RelaxCpu();
     came = done();
-    took = NowNs() - begin;
+    took = MonotonicNs() - begin;
   } while (!came && took < std::min(kMost, 3 * usual));
   // What did not come took longer than was looked: look longer the next time. What takes longer than one may look is
   // not worth it: begin small again.

@@ -1,24 +1,13 @@
 #include "snapshot/capture/freeze_coordinator.h"
 
-#include <time.h>
-
 #include "absl/log/check.h"
 #include "absl/log/log.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/time/clock.h"
+#include "vmm/monotonic_clock.h"
 
 namespace watchsnap {
-namespace {
-
-int64_t NowNs() {
-  timespec now;
-  clock_gettime(CLOCK_MONOTONIC, &now);
-  return int64_t{now.tv_sec} * 1'000'000'000 + now.tv_nsec;
-}
-
-}  // namespace
-
 FreezeCoordinator::FreezeCoordinator(PauseBarrier* barrier, DebugTarget* target, EvidencePool* pool,
                                      Options options)
     : barrier_(barrier),
@@ -154,7 +143,7 @@ void FreezeCoordinator::SuppressUnqueued(const Pending& pending) {
 }
 
 void FreezeCoordinator::OnHits(int vcpu, const WatchHits& hits) {
-  const int64_t start_ns = NowNs();
+  const int64_t start_ns = MonotonicNs();
   Pending& pending = pending_[vcpu];
   Admit(hits, pending, start_ns);
   if (pending.count == 0) return;
@@ -199,7 +188,7 @@ void FreezeCoordinator::OnHits(int vcpu, const WatchHits& hits) {
 }
 
 void FreezeCoordinator::CopyEvidence(CaptureEvidence& evidence) {
-  evidence.frozen_ns = NowNs();
+  evidence.frozen_ns = MonotonicNs();
   const StackSource* stacks = stacks_.load(std::memory_order_acquire);
   if (stacks != nullptr) stacks->BeginFreeze();
   for (size_t i = 0; i < evidence.registers.size(); ++i) {
@@ -222,7 +211,7 @@ void FreezeCoordinator::CopyEvidence(CaptureEvidence& evidence) {
     for (int i = 0; i < evidence.hit_count; ++i) evidence.watches.push_back(evidence.hits[i].watch);
   }
   CopyParts(evidence);
-  evidence.evidence_ns = NowNs();
+  evidence.evidence_ns = MonotonicNs();
   for (int i = 0; i < evidence.hit_count; ++i) {
     if (evidence.hits[i].rule != nullptr) evidence.hits[i].rule->WhileFrozen(evidence.hits[i].hit);
   }
@@ -242,7 +231,7 @@ void FreezeCoordinator::CopyParts(CaptureEvidence& evidence) {
 
 void FreezeCoordinator::Finish(CaptureEvidence* evidence, FrozenVcpus frozen) {
   evidence->hidden_ns = frozen.Thaw();
-  evidence->thawed_ns = NowNs();
+  evidence->thawed_ns = MonotonicNs();
   const int64_t pause = evidence->thawed_ns - evidence->start_ns;
   // A freeze of several hits is charged to each watch concerned once.
   for (int i = 0; i < evidence->hit_count; ++i) {
@@ -261,7 +250,7 @@ absl::Status FreezeCoordinator::Capture(TriggerKind kind, std::string_view tag) 
   }
   evidence->kind = kind;
   evidence->tag = std::string(tag);
-  evidence->start_ns = NowNs();
+  evidence->start_ns = MonotonicNs();
   absl::StatusOr<FrozenVcpus> frozen = barrier_->Freeze(options_.freeze_deadline);
   if (!frozen.ok()) {
     pool_->Release(evidence);
