@@ -47,8 +47,8 @@ class GuestMemory {
   // -1 before MoveToMemfd.
   int memfd() const { return memfd_; }
   // Moves the bytes into a memfd, mapped shared at the same host addresses. While it lasts nobody may write to
-  // the memory: the vCPUs are frozen, the devices' thread is kept (PageProtection does both). Takes about a second per 4 GB
-  // and gives up the huge pages. Does nothing the second time. On error nothing has changed.
+  // the memory: the vCPUs are frozen, the devices' thread is kept (PageProtection does both). Reads all of it, copies what
+  // is not zero, and gives up the huge pages. Does nothing the second time. On error nothing has changed.
   absl::Status MoveToMemfd();
   absl::Span<const MemoryRegion> regions() const { return regions_; }
 

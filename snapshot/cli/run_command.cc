@@ -281,7 +281,8 @@ std::string Tail(const std::string& text, int lines) {
   return at == std::string::npos || at == 0 ? text : text.substr(at + 1);
 }
 
-int Conclude(const VmSessionConfig& config, const VmResult& result, bool json) {
+int Conclude(const std::string& debug_plugin, const std::vector<std::string>& watches,
+             const VmResult& result, bool json) {
   std::FILE* out = json ? stderr : stdout;
   if (!result.reached_hello) {
     std::fprintf(stderr,
@@ -302,15 +303,15 @@ int Conclude(const VmSessionConfig& config, const VmResult& result, bool json) {
   if (!well) std::fprintf(stderr, "Last words of the guest:\n%s\n", Tail(result.console, 20).c_str());
   for (const std::string& path : result.sidecars) std::fprintf(out, "Captures: %s\n", path.c_str());
   for (const std::string& text : result.plugin_summary) {
-    std::fprintf(out, "%s: %s\n", config.debug_plugin.c_str(), text.c_str());
+    std::fprintf(out, "%s: %s\n", debug_plugin.c_str(), text.c_str());
   }
-  for (const std::string& symbol : config.watches) {
+  for (const std::string& symbol : watches) {
     auto it = result.watches.find(symbol);
     if (it == result.watches.end()) continue;
     const std::string more = SuppressionText(it->second);
     if (!more.empty()) std::fprintf(out, "%s: %s\n", symbol.c_str(), more.c_str());
   }
-  for (const std::string& symbol : config.watches) {
+  for (const std::string& symbol : watches) {
     auto it = result.watches.find(symbol);
     if (it == result.watches.end()) continue;
     std::fprintf(out, "%s: %s\n", symbol.c_str(), CountersText(it->second).c_str());
@@ -374,12 +375,11 @@ int RunCommand(const Arguments& arguments, const EmulatedHost& emulated_host) {
   std::fprintf(stderr, "watchsnap: booting %s on %d vCPU%s\n",
                (config->kernel_path.empty() ? config->vmlinux_path : config->kernel_path).c_str(),
                config->vcpus, config->vcpus == 1 ? "" : "s");
-  std::vector<uint8_t> initrd = std::move(config->initrd);
-  const VmSessionConfig asked = *config;  // but for the one large thing
-  config->initrd = std::move(initrd);
+  const std::string debug_plugin = config->debug_plugin;
+  const std::vector<std::string> watches = config->watches;
   absl::StatusOr<VmResult> result = RunVmSession(*std::move(config));
   if (!result.ok()) return Complain(result.status().message(), ExitCodeOf(result.status()));
-  return Conclude(asked, *result, json);
+  return Conclude(debug_plugin, watches, *result, json);
 }
 
 }  // namespace watchsnap

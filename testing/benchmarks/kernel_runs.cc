@@ -28,6 +28,7 @@ namespace {
 
 constexpr char kSymbol[] = "jiffies_64";
 constexpr int kMemoryMb = 256;
+constexpr int kTries = 3;
 constexpr double kSettle = 1.0;    // seconds, after the watch was armed
 constexpr double kMeasured = 8.0;  // seconds
 
@@ -176,9 +177,9 @@ std::vector<Figure> MeasureProgress(const KernelFiles& files, int vcpus, int rou
   int repeated = 0;
   for (int i = 0; i < rounds; ++i) {
     for (const bool with : {true, false}) {
-      absl::StatusOr<Progress> progress = RunBusy(files, *initramfs, vcpus, with, &pauses);
-      for (int more = 0; !progress.ok() && more < 2; ++more) {
-        ++repeated;
+      absl::StatusOr<Progress> progress;
+      for (int tries = 0; !progress.ok() && tries < kTries; ++tries) {
+        if (tries > 0) ++repeated;
         progress = RunBusy(files, *initramfs, vcpus, with, &pauses);
       }
       if (!progress.ok()) {
