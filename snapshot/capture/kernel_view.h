@@ -51,11 +51,12 @@ class KernelView : public GuestView, public StackSource {
   // Whether stacks can be copied and unwound; why not.
   const absl::Status& stacks_status() const { return stacks_status_; }
   const StackExtents& stack_extents() const override { return *extents_; }
-  // These two by whoever leads a freeze, only then.
+  // These three by whoever leads a freeze, only then.
   void BeginFreeze() const override { walked_.Forget(); }
   size_t CopyPrefix(uint64_t kva, absl::Span<uint8_t> out) const override {
     return walked_.ReadPrefix(*memory_, paging_, kva, out);
   }
+  VirtualPiece PieceAt(uint64_t kva) const override { return walked_.Find(kva); }
   // The value of the 4-byte variable `name`.
   absl::StatusOr<uint32_t> ReadU32(std::string_view name) const;
   // The run-time address of one of the kernel's own symbols.

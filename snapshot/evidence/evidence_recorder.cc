@@ -8,6 +8,7 @@ namespace watchsnap {
 
 void EvidenceRecorder::Begin(const FrozenMemory& memory) {
   memory_ = &memory;
+  near_ = {};
   room_ = ring_->Begin();
   used_ = 0;
   refused_bytes_ = 0;
@@ -29,7 +30,14 @@ const uint8_t* EvidenceRecorder::Record(uint64_t kva, uint64_t length, uint64_t&
   }
   uint8_t* at = room_.data() + used_;
   uint8_t* bytes = at + sizeof(EvidenceRecord);
-  copied = memory_->CopyPrefix(kva, absl::MakeSpan(bytes, length));
+  const uint64_t within = kva - near_.va;
+  if (within < near_.size && length <= near_.size - within) {
+    std::memcpy(bytes, near_.host + within, length);
+    copied = length;
+  } else {
+    copied = memory_->CopyPrefix(kva, absl::MakeSpan(bytes, length));
+    near_ = memory_->PieceAt(kva);
+  }
   if (copied == 0) return nullptr;
   const EvidenceRecord record = {.kva = kva, .length = copied};
   std::memcpy(at, &record, sizeof record);

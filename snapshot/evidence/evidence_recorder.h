@@ -47,6 +47,8 @@ class EvidenceRecorder : public MemoryReader {
 
   EvidenceRing* const ring_;
   const FrozenMemory* memory_ = nullptr;
+  // Where the last copy came from: what is read next mostly lies in the same large page.
+  VirtualPiece near_;
   absl::Span<uint8_t> room_;
   size_t used_ = 0;
   uint64_t refused_bytes_ = 0;

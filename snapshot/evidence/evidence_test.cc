@@ -26,12 +26,22 @@ class Memory : public FrozenMemory {
     for (size_t i = 0; i < size; ++i) bytes_[i] = static_cast<uint8_t>(i * 7 + i / 256);
   }
   size_t CopyPrefix(uint64_t kva, absl::Span<uint8_t> out) const override {
+    ++copies_;
     if (kva < kBase || kva - kBase >= bytes_.size()) return 0;
     const size_t size = std::min(out.size(), bytes_.size() - (kva - kBase));
     std::memcpy(out.data(), bytes_.data() + (kva - kBase), size);
     return size;
   }
+  VirtualPiece PieceAt(uint64_t kva) const override {
+    if (piece_ == 0 || kva < kBase || kva - kBase >= bytes_.size()) return {};
+    const size_t begin = (kva - kBase) / piece_ * piece_;
+    return {.va = kBase + begin,
+            .size = std::min(piece_, bytes_.size() - begin),
+            .host = bytes_.data() + begin};
+  }
   std::vector<uint8_t> bytes_;
+  mutable int copies_ = 0;
+  size_t piece_ = 0;  // how much lies together; 0: not known
 };
 
 std::unique_ptr<EvidenceRing> MakeRing(size_t capacity) {
@@ -65,6 +75,30 @@ TEST(EvidenceTest, WhatWasReadIsReadAgainAndNothingElse) {
   EXPECT_EQ(captured.Take(kBase + 600, 1000), 500u);
   EXPECT_EQ(captured.Take(kBase + 4000, 1000), 96u);
   EXPECT_EQ(captured.Take(kBase + 2000, 8), 0u);
+}
+
+TEST(EvidenceTest, WhatLiesInThePageReadLastIsTakenFromThere) {
+  Memory memory(4096);
+  memory.piece_ = 1024;
+  auto ring = MakeRing(65536);
+  EvidenceRecorder recorder(ring.get());
+  recorder.Begin(memory);
+  EXPECT_EQ(recorder.Take(kBase + 1030, 8), 8u);
+  EXPECT_EQ(recorder.Take(kBase + 1024, 1024), 1024u) << "all of the piece";
+  EXPECT_EQ(recorder.Take(kBase + 2047, 1), 1u);
+  EXPECT_EQ(memory.copies_, 1);
+  EXPECT_EQ(recorder.Take(kBase + 2047, 2), 2u) << "past its end";
+  EXPECT_EQ(recorder.Take(kBase + 1023, 2), 2u) << "before it";
+  EXPECT_EQ(memory.copies_, 3);
+  CapturedMemory captured(ring->Bytes(recorder.Commit()));
+  std::vector<uint8_t> bytes(1026);
+  ASSERT_TRUE(captured.Read(kBase + 1023, absl::MakeSpan(bytes)));
+  EXPECT_TRUE(std::equal(bytes.begin(), bytes.end(), memory.bytes_.begin() + 1023));
+
+  recorder.Begin(memory);
+  EXPECT_EQ(recorder.Take(kBase + 1030, 8), 8u);
+  EXPECT_EQ(memory.copies_, 4) << "another freeze: the guest may have moved";
+  recorder.Commit();
 }
 
 TEST(EvidenceTest, PiecesThatTouchOrOverlapReadAsOne) {

@@ -9,6 +9,7 @@
 #include <cstdint>
 
 #include "absl/types/span.h"
+#include "vmm/virtual_piece.h"
 
 namespace watchsnap {
 
@@ -19,6 +20,9 @@ class FrozenMemory {
   virtual void BeginFreeze() const {}
   // Copies from `kva` on until something is not mapped; returns how many bytes.
   virtual size_t CopyPrefix(uint64_t kva, absl::Span<uint8_t> out) const = 0;
+  // The piece that `kva` lies in, if a copy has just found it. Whoever reads much from one place then needs no walk and no call
+  // for it. Good until the freeze ends.
+  virtual VirtualPiece PieceAt(uint64_t /*kva*/) const { return {}; }
 };
 
 }  // namespace watchsnap

@@ -31,6 +31,7 @@
 #include "vmm/futex.h"
 #include "vmm/kvm_flexible.h"
 #include "vmm/machine.h"
+#include "vmm/virtual_piece.h"
 #include "vmm/x86_64/page_walk_cache.h"
 
 namespace watchsnap {
@@ -57,6 +58,7 @@ class TablesOfVcpu0 : public FrozenMemory {
     return walked_.ReadPrefix(machine_->memory(), paging, kva, out);
   }
   void BeginFreeze() const override { walked_.Forget(); }
+  VirtualPiece PieceAt(uint64_t kva) const override { return walked_.Find(kva); }
 
  private:
   Machine* const machine_;

@@ -11,6 +11,13 @@ constexpr uint64_t kPage = 4096;
 
 }  // namespace
 
+VirtualPiece PageWalkCache::Find(uint64_t va) const {
+  if (const VirtualPiece* large = FindLarge(va)) return *large;
+  const Entry& entry = entries_[va / kPage % kEntries];
+  if (entry.page != va / kPage || entry.generation != generation_) return {};
+  return {.va = va - va % kPage, .size = kPage, .host = entry.host};
+}
+
 size_t PageWalkCache::ReadPrefix(const GuestMemory& memory, const PagingState& paging, uint64_t va,
                                  absl::Span<uint8_t> out) {
   if (paging.cr3 != cr3_) {
@@ -20,7 +27,7 @@ size_t PageWalkCache::ReadPrefix(const GuestMemory& memory, const PagingState& p
   size_t done = 0;
   while (done < out.size()) {
     const uint64_t at = va + done;
-    if (const LargePage* large = FindLarge(at)) {
+    if (const VirtualPiece* large = FindLarge(at)) {
       const uint64_t length =
           std::min<uint64_t>(out.size() - done, large->size - (at - large->va));
       std::memcpy(out.data() + done, large->host + (at - large->va), length);

@@ -18,6 +18,7 @@
 
 #include "absl/types/span.h"
 #include "vmm/guest_memory.h"
+#include "vmm/virtual_piece.h"
 #include "vmm/x86_64/page_walk.h"
 
 namespace watchsnap {
@@ -26,12 +27,15 @@ class PageWalkCache {
  public:
   void Forget() {
     ++generation_;
-    for (LargePage& page : large_) page.size = 0;
+    for (VirtualPiece& page : large_) page.size = 0;
   }
 
   // As ReadVirtualPrefix, by the tables of `paging`; other tables than in the call before make it forget.
   size_t ReadPrefix(const GuestMemory& memory, const PagingState& paging, uint64_t va,
                     absl::Span<uint8_t> out);
+
+  // The page around `va`, if it is remembered, by the tables of the last ReadPrefix. Good until Forget.
+  VirtualPiece Find(uint64_t va) const;
 
   // Walks of tables so far, for tests.
   uint64_t walks() const { return walks_; }
@@ -43,21 +47,14 @@ class PageWalkCache {
     uint64_t generation = 0;  // 0: never filled
     const uint8_t* host = nullptr;
   };
-  // [va, va + size), all of it RAM in one piece.
-  struct LargePage {
-    uint64_t va = 0;
-    uint64_t size = 0;  // 0: none
-    const uint8_t* host = nullptr;
-  };
-
-  const LargePage* FindLarge(uint64_t va) const {
-    for (const LargePage& page : large_) {
+  const VirtualPiece* FindLarge(uint64_t va) const {
+    for (const VirtualPiece& page : large_) {
       if (va - page.va < page.size) return &page;
     }
     return nullptr;
   }
 
-  std::array<LargePage, 4> large_;
+  std::array<VirtualPiece, 4> large_;
   size_t next_large_ = 0;
   std::array<Entry, kEntries> entries_;
   uint64_t generation_ = 1;

@@ -189,9 +189,14 @@ TEST_F(PageWalk, TheCacheWalksAPageOnceAFreeze) {
   const auto both = std::pair<size_t, uint64_t>(8, 0x22222222'11111111);
   for (int i = 0; i < 3; ++i) EXPECT_EQ(read(kVa + 0xffc), both);
   EXPECT_EQ(cache.walks(), 2u);
+  EXPECT_EQ(cache.Find(kVa + 0xffc).va, kVa);
+  EXPECT_EQ(cache.Find(kVa + 0x1ffc).host, memory_->HostAddress(0x30'0000, 1));
+  EXPECT_EQ(cache.Find(kVa + 0x1ffc).size, 4096u);
+  EXPECT_EQ(cache.Find(kVa + 0x2000).size, 0u) << "never read";
   // The guest maps another page there: seen at the next freeze.
   Map(kVa + 0x1000, 1, 0x40'0000 | kAll);
   cache.Forget();
+  EXPECT_EQ(cache.Find(kVa + 0x1ffc).size, 0u);
   EXPECT_EQ(read(kVa + 0xffc), (std::pair<size_t, uint64_t>(8, 0x11111111)));
   EXPECT_EQ(cache.walks(), 4u);
   // Nor is a page remembered that is not there any more.
@@ -212,6 +217,10 @@ TEST_F(PageWalk, TheCacheReadsALargePageInOneWalk) {
   EXPECT_EQ(cache.walks(), 1u);
   EXPECT_EQ(cache.ReadPrefix(*memory_, paging_, kVa + 0x200, absl::MakeSpan(bytes).first(64)), 64u);
   EXPECT_EQ(cache.walks(), 1u);
+  const VirtualPiece piece = cache.Find(kVa + 0x12'3456);
+  EXPECT_EQ(piece.va, kVa);
+  EXPECT_EQ(piece.size, 0x20'0000u);
+  EXPECT_EQ(piece.host, memory_->HostAddress(0x40'0000, 1));
   // Past its end it is another page.
   EXPECT_EQ(cache.ReadPrefix(*memory_, paging_, kVa + 0x20'0000 - 8, absl::MakeSpan(bytes).first(64)), 8u);
   // At the next freeze it may be elsewhere, or nowhere.
