@@ -5,7 +5,8 @@
 //   ASSIGN_OR_RETURN(auto module, ReadBtf(std::move(bytes), {.name = "xfs BTF", .base = kernel}));
 //
 // The bytes may be anything: every offset, count and reference is checked, once, and an error says
-// what stood where. One pass, a few ms for a kernel (5 MB, 120,000 types); names stay in the bytes.
+// what stood where. One pass, a few ms for a kernel (5 MB, 120,000 types); types and names stay in the bytes, and a type is
+// decoded when it is first asked for. Bytes that others change meanwhile (a file) can lose types, with a word in the log.
 //
 // Threads: pure functions. Errors: InvalidArgument for damaged BTF, Unimplemented for the other
 // byte order and for kinds newer than this reader, NotFound for an ELF file without .BTF.

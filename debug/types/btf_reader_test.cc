@@ -1,13 +1,18 @@
 #include "debug/types/btf_reader.h"
 
+#include <linux/btf.h>
+
+#include <algorithm>
 #include <cstdint>
 #include <cstring>
 #include <memory>
 #include <random>
 #include <string>
+#include <thread>
 #include <utility>
 #include <vector>
 
+#include "absl/strings/str_cat.h"
 #include "debug/types/btf_builder.h"
 #include "debug/types/types_exercise.h"
 #include "gmock/gmock.h"
@@ -189,6 +194,48 @@ TEST(BtfReaderTest, DamageIsToldWithWhatStoodThere) {
   EXPECT_THAT(with(types + 32, 7777), HasSubstr("refers to type 7777, and there are 3"));
 }
 
+// Types are decoded in blocks, by whoever comes first.
+TEST(BtfReaderTest, ThreadsThatAskAtOnceSeeTheSameTypes) {
+  constexpr uint32_t kStructs = 10 * TypeGraph::kBlock;
+  BtfBuilder btf;
+  const uint32_t integer = btf.Int("int", 4);
+  std::vector<uint32_t> structs;
+  for (uint32_t i = 0; i < kStructs; ++i) {
+    const std::string name = absl::StrCat("s", i);
+    structs.push_back(btf.Struct(name, 4 * i, {{"first", integer, 0}, {name, integer, 32 * i}}));
+  }
+  const auto graph = Read(btf);
+  ASSERT_NE(graph, nullptr);
+  std::vector<const Type*> seen[4];
+  std::vector<std::thread> threads;
+  for (auto& mine : seen) {
+    threads.emplace_back([&] {
+      for (const uint32_t id : structs) mine.push_back(&graph->type(id));
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  for (uint32_t i = 0; i < kStructs; ++i) {
+    const Type* type = seen[0][i];
+    for (const auto& other : seen) EXPECT_EQ(other[i], type) << "a type has one place";
+    EXPECT_EQ(type->size, 4 * i);
+    ASSERT_EQ(type->members().size(), 2u);
+    EXPECT_EQ(type->members()[1].name(), type->name());
+    EXPECT_EQ(type->members()[1].bit_offset, 32 * i);
+    EXPECT_EQ(*graph->Find(TypeKind::kStruct, absl::StrCat("s", i)), structs[i]);
+  }
+}
+
+TEST(BtfReaderTest, WhatAChangedFileLosesIsVoid) {
+  BtfBuilder btf;
+  const uint32_t integer = btf.Int("int", 4);
+  std::vector<uint8_t> bytes = btf.Bytes();
+  const auto graph = ReadBtf(absl::MakeConstSpan(bytes), nullptr, {.name = "changing BTF"});
+  ASSERT_TRUE(graph.ok());
+  std::fill(bytes.begin() + sizeof(btf_header), bytes.end(), 0xff);
+  EXPECT_EQ((*graph)->type(integer).kind, TypeKind::kVoid);
+  EXPECT_FALSE((*graph)->Find("int").ok());
+}
+
 TEST(BtfReaderTest, ChainsThatNeverEndAreBounded) {
   BtfBuilder btf;
   const uint32_t first = btf.Typedef("one", 2);
@@ -239,6 +286,14 @@ TEST(BtfReaderTest, AnyChangedByteIsSurvived) {
     }
   }
   EXPECT_GT(accepted, 0);
+  // Changed after they were read, as a file can be: types are decoded from them only then.
+  for (size_t i = 0; i < good.size(); ++i) {
+    auto bytes = good;
+    const auto graph = ReadBtf(absl::MakeConstSpan(bytes), nullptr, {.name = "changing BTF"});
+    ASSERT_TRUE(graph.ok());
+    bytes[i] ^= 0xff;
+    ExerciseGraph(**graph, value);
+  }
   for (size_t length = 0; length < good.size(); ++length) {
     EXPECT_FALSE(ExerciseTypes({good.begin(), good.begin() + length}, value)) << length;
   }

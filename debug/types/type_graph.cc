@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "absl/log/log.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
@@ -144,14 +145,53 @@ std::string_view TypeKindName(TypeKind kind) {
   return "?";
 }
 
+absl::Status TypeGraph::CheckReferences(TypeId first, absl::Span<const Type> types) const {
+  const TypeId count = size();
+  for (size_t i = 0; i < types.size(); ++i) {
+    const Type& type = types[i];
+    TypeId furthest = type.target;
+    for (const Member& member : type.members()) furthest = std::max(furthest, member.type);
+    for (const Parameter& parameter : type.parameters()) furthest = std::max(furthest, parameter.type);
+    for (const SectionVariable& variable : type.variables()) {
+      furthest = std::max(furthest, variable.variable);
+    }
+    if (furthest < count) continue;
+    return absl::InvalidArgumentError(absl::StrFormat(
+        "%s: type %d (%s '%.64s') refers to type %d, and there are %d", origin_, first + i,
+        TypeKindName(type.kind), type.name(), furthest, count));
+  }
+  return absl::OkStatus();
+}
+
+const Type* TypeGraph::DecodeBlock(TypeId block) const {
+  absl::MutexLock lock(&decoding_);
+  if (const Type* done = blocks_[block].load(std::memory_order_relaxed)) return done;
+  const TypeId first = block * kBlock;
+  const absl::Span<Type> types = arena_.New<Type>(std::min(kBlock, own_ - first));
+  absl::Status status = source_->Decode(first, types, arena_);
+  if (status.ok()) status = CheckReferences(first_own_ + first, types);
+  if (!status.ok()) {
+    LOG(ERROR) << origin_ << " has changed since it was opened, types " << first_own_ + first << " and following are lost: "
+               << status;
+    std::fill(types.begin(), types.end(), Type());
+  }
+  blocks_[block].store(types.data(), std::memory_order_release);
+  return types.data();
+}
+
 const TypeGraph::NameIndex& TypeGraph::IndexOf(TypeKind kind) const {
   NameIndex& index = indexes_[static_cast<size_t>(kind)];
   absl::call_once(index.once, [&] {
-    for (size_t i = 0; i < types_.size(); ++i) {
-      if (types_[i].kind != kind || types_[i].name().empty()) continue;
-      index.sorted.emplace_back(types_[i].name(), first_own_ + static_cast<TypeId>(i));
+    const auto add = [&](TypeId own, TypeKind of, std::string_view name) {
+      if (of == kind && !name.empty()) index.sorted.emplace_back(name, first_own_ + own);
+    };
+    if (source_ != nullptr) {
+      source_->ForEachName(add);
+    } else {
+      for (TypeId i = 0; i < own_; ++i) add(i, types_[i].kind, types_[i].name());
     }
     std::sort(index.sorted.begin(), index.sorted.end());
+    index.sorted.shrink_to_fit();
   });
   return index;
 }

@@ -12,17 +12,20 @@
 // members outside their struct, structs inside themselves. Whoever walks types bounds the walk
 // (`Resolve`, `SizeOf` and everything in this folder do), and whoever reads bytes checks them.
 //
-// Threads: immutable; every method from any thread. The index by name is built at the first `Find`
-// of its kind, once (a few ms for a kernel).
+// A graph that has a source (BTF) holds only the types that were asked for: they are decoded from it in blocks of
+// kBlock, each at its first use. A kernel has 120,000 types, 9 MB of them, and a run looks at some hundred.
+//
+// Threads: immutable to whoever uses it; every method from any thread. The index by name is built at the first `Find`
+// of its kind, once (a few ms for a kernel). Not for the frozen path: decoding allocates.
 // Ownership: names and spans point into the graph, which keeps alive what it was read from.
 // Units: `size` in bytes, offsets of members in bits from the start of their struct.
 #ifndef WATCHSNAP_DEBUG_TYPES_TYPE_GRAPH_H_
 #define WATCHSNAP_DEBUG_TYPES_TYPE_GRAPH_H_
 
 #include <array>
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
-#include <cstring>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -30,120 +33,17 @@
 #include <vector>
 
 #include "absl/base/call_once.h"
+#include "absl/base/thread_annotations.h"
 #include "absl/log/check.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/synchronization/mutex.h"
 #include "absl/types/span.h"
+#include "debug/types/type.h"
+#include "debug/types/type_arena.h"
+#include "debug/types/type_source.h"
 
 namespace watchsnap {
-
-using TypeId = uint32_t;
-inline constexpr TypeId kVoidType = 0;
-
-enum class TypeKind : uint8_t {
-  kVoid,
-  kInt,
-  kFloat,
-  kPointer,
-  kArray,     // count() == 0 is a flexible array where it ends a struct
-  kStruct,
-  kUnion,
-  kEnum,      // of any size up to 8 bytes
-  kForward,   // a struct, union or enum of which only the name is known
-  kTypedef,
-  kConst,
-  kVolatile,
-  kRestrict,
-  kFunctionProto,
-  kFunction,
-  kVariable,
-  kDataSection,  // .bss, .data…: variables and where they are in it
-  kDeclTag,
-  kTypeTag,
-};
-inline constexpr size_t kTypeKinds = 19;
-
-// "struct", "typedef", … for messages.
-std::string_view TypeKindName(TypeKind kind);
-
-// `c_name` is NUL-terminated and kept alive by the graph; null for what has no name: an anonymous
-// struct or union inside another, a padding bitfield.
-// At most kMaxTypeName bytes count, so that a damaged file cannot make each look at a name dear.
-inline constexpr size_t kMaxTypeName = 4096;
-inline std::string_view NameView(const char* c_name) {
-  return c_name == nullptr ? std::string_view("")
-                           : std::string_view(c_name, strnlen(c_name, kMaxTypeName));
-}
-
-struct Member {
-  const char* c_name = nullptr;
-  TypeId type = kVoidType;
-  uint8_t bitfield_size = 0;  // in bits; 0 for what is not a bitfield
-  uint64_t bit_offset = 0;    // from the start of the struct; of a bitfield's lowest bit
-
-  std::string_view name() const { return NameView(c_name); }
-};
-
-struct Enumerator {
-  const char* c_name = nullptr;
-  uint64_t value = 0;  // sign-extended where the enum is signed
-
-  std::string_view name() const { return NameView(c_name); }
-};
-
-struct Parameter {
-  const char* c_name = nullptr;
-  TypeId type = kVoidType;  // void and no name, as the last: variadic
-
-  std::string_view name() const { return NameView(c_name); }
-};
-
-struct SectionVariable {
-  TypeId variable = kVoidType;
-  uint32_t offset = 0;  // in the section
-  uint32_t size = 0;
-};
-
-enum class IntEncoding : uint8_t { kNumber, kChar, kBool };  // kChar: C's `char`, signed or not
-
-struct Type {
-  const char* c_name = nullptr;
-  TypeKind kind = TypeKind::kVoid;
-  IntEncoding encoding = IntEncoding::kNumber;  // of an int
-  uint8_t bits = 0;             // of an int: those that are its value, from the lowest
-  uint8_t bit_start = 0;        // of an int: the lowest of them (0 but in old bitfields)
-  bool is_signed = false;       // of an int or an enum
-  bool is_union = false;        // of a forward
-  uint64_t size = 0;            // of int, float, pointer, struct, union, enum, data section
-  TypeId target = kVoidType;    // pointee, element, typedef's or qualifier's or variable's or tag's
-                                // type, what a function returns or the prototype it has
-  int32_t component = -1;       // of a decl tag: the member or parameter it is on; -1 for the whole
-  uint64_t details_count = 0;   // of what `details` points to; the elements of an array
-  const void* details = nullptr;
-
-  std::string_view name() const { return NameView(c_name); }
-  uint64_t count() const { return details_count; }
-  absl::Span<const Member> members() const {
-    return IsStructOrUnion() ? Details<Member>() : absl::Span<const Member>();
-  }
-  absl::Span<const Enumerator> enumerators() const {
-    return kind == TypeKind::kEnum ? Details<Enumerator>() : absl::Span<const Enumerator>();
-  }
-  absl::Span<const Parameter> parameters() const {
-    return kind == TypeKind::kFunctionProto ? Details<Parameter>() : absl::Span<const Parameter>();
-  }
-  absl::Span<const SectionVariable> variables() const {
-    return kind == TypeKind::kDataSection ? Details<SectionVariable>()
-                                          : absl::Span<const SectionVariable>();
-  }
-  bool IsStructOrUnion() const { return kind == TypeKind::kStruct || kind == TypeKind::kUnion; }
-
- private:
-  template <typename T>
-  absl::Span<const T> Details() const {
-    return absl::MakeConstSpan(static_cast<const T*>(details), details_count);
-  }
-};
 
 class TypeGraph {
  public:
@@ -154,14 +54,17 @@ class TypeGraph {
   const std::string& origin() const { return origin_; }
   const std::shared_ptr<const TypeGraph>& base() const { return base_; }
   // Ids are below this; with a base its ids are counted in.
-  TypeId size() const { return first_own_ + static_cast<TypeId>(types_.size()); }
+  TypeId size() const { return first_own_ + own_; }
   TypeId first_own() const { return first_own_; }
 
   // CHECKs that there is such a type.
   const Type& type(TypeId id) const {
     if (id < first_own_) return base_->type(id);
-    CHECK_LT(id - first_own_, types_.size()) << "no type of this id in " << origin_;
-    return types_[id - first_own_];
+    const TypeId own = id - first_own_;
+    CHECK_LT(own, own_) << "no type of this id in " << origin_;
+    const Type* block = blocks_[own / kBlock].load(std::memory_order_acquire);
+    if (block == nullptr) block = DecodeBlock(own / kBlock);
+    return block[own % kBlock];
   }
 
   // By a name as C spells it: "struct rq", "union sigval", "enum zone_type", or what is written
@@ -183,6 +86,7 @@ class TypeGraph {
   std::string Describe(TypeId id) const;
 
   static constexpr int kMaxChain = 64;
+  static constexpr TypeId kBlock = 64;
 
   // Of a graph read from BTF: its string section, which split BTF continues. Empty otherwise.
   std::string_view strings() const { return strings_; }
@@ -198,6 +102,10 @@ class TypeGraph {
     std::vector<std::pair<std::string_view, TypeId>> sorted;
   };
   TypeGraph() = default;
+  const Type* DecodeBlock(TypeId block) const ABSL_LOCKS_EXCLUDED(decoding_);
+  // InvalidArgument, with the type and the id, where one of these types, whose ids begin at `first`, refers to one that
+  // is not there.
+  absl::Status CheckReferences(TypeId first, absl::Span<const Type> types) const;
   const NameIndex& IndexOf(TypeKind kind) const;
   void AppendResembling(TypeKind kind, std::string_view name, size_t limit,
                         std::vector<std::string>& out) const;
@@ -207,10 +115,15 @@ class TypeGraph {
   std::string origin_;
   std::shared_ptr<const TypeGraph> base_;
   TypeId first_own_ = 0;
-  std::vector<Type> types_;
+  TypeId own_ = 0;           // how many
+  std::vector<Type> types_;  // without a source: all of them
   std::string_view strings_;
-  std::vector<std::unique_ptr<char[]>> arena_;       // details and names
-  std::vector<std::shared_ptr<const void>> owners_;  // of what names point into
+  std::vector<std::shared_ptr<const void>> owners_;  // of what names and the source point into
+  std::unique_ptr<const TypeSource> source_;
+  // By number of the block; null: not decoded yet.
+  std::unique_ptr<std::atomic<const Type*>[]> blocks_;
+  mutable absl::Mutex decoding_;
+  mutable TypeArena arena_ ABSL_GUARDED_BY(decoding_);  // parts, names, decoded blocks
   mutable std::array<NameIndex, kTypeKinds> indexes_;
 };
 

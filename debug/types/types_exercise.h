@@ -19,14 +19,8 @@
 
 namespace watchsnap {
 
-// True if the bytes were accepted as BTF. `value` stands in for a guest's memory.
-inline bool ExerciseTypes(std::vector<uint8_t> bytes, absl::Span<const uint8_t> value) {
-  const auto graph = ReadBtf(std::move(bytes), {.name = "mutated BTF"});
-  if (!graph.ok()) {
-    CHECK(!graph.status().message().empty());
-    return false;
-  }
-  const TypeGraph& types = **graph;
+// `value` stands in for a guest's memory.
+inline void ExerciseGraph(const TypeGraph& types, absl::Span<const uint8_t> value) {
   const RenderLimits limits = {.max_values = 300, .max_json = 4000};
   const TypeId end = std::min<TypeId>(types.size(), 64);
   for (TypeId id = 0; id < end; ++id) {
@@ -50,6 +44,16 @@ inline bool ExerciseTypes(std::vector<uint8_t> bytes, absl::Span<const uint8_t> 
     CHECK_LE(rendered.json.size(), 3'000'000u);
     CHECK_LE(rendered.degraded.size(), limits.max_degraded + 1);
   }
+}
+
+// True if the bytes were accepted as BTF.
+inline bool ExerciseTypes(std::vector<uint8_t> bytes, absl::Span<const uint8_t> value) {
+  const auto graph = ReadBtf(std::move(bytes), {.name = "mutated BTF"});
+  if (!graph.ok()) {
+    CHECK(!graph.status().message().empty());
+    return false;
+  }
+  ExerciseGraph(**graph, value);
   return true;
 }
 
