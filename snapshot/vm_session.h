@@ -75,6 +75,8 @@ struct VmSessionConfig {
   std::function<void(std::string_view)> console_sink;        // hvc0 and the UART, as they come
   std::function<void(std::string_view)> on_progress;         // "kernel up after 4.1 s", "watch armed: …"
   std::function<void(const Report&)> on_report;              // on the renderer's thread, in order
+  // There, after the last of those that came together: the moment to flush what on_report wrote.
+  std::function<void()> on_reports_end;
   // Whether the bridge keeps captures until the end. false: on_report and the sidecars are all that has them, and a run may
   // take any number of captures in constant memory.
   bool keep_reports = true;

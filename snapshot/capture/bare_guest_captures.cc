@@ -75,7 +75,12 @@ class BareRun {
                                              std::make_shared<SnapshotBridge>(), nullptr);
     renderer_ = std::make_unique<Renderer>(
         coordinator_.get(), pool_.get(),
-        [this](int, Report report) { return reports_->Add(std::move(report)); });
+        [this](absl::Span<RenderedReport> rendered) {
+          std::vector<Report> reports;
+          for (RenderedReport& one : rendered) reports.push_back(std::move(one.report));
+          const std::vector<absl::Status> kept = reports_->AddAll(std::move(reports));
+          for (size_t i = 0; i < kept.size(); ++i) rendered[i].kept = kept[i];
+        });
     view_ = std::make_unique<BareGuestView>(machine_.get());
     renderer_->SetGuest(view_.get(), GuestClock());
     dispatcher_.Connect(device_.get(), coordinator_.get());

@@ -11,7 +11,7 @@ namespace watchsnap {
 namespace {
 
 constexpr absl::Duration kLinger = absl::Milliseconds(100);
-constexpr absl::Duration kLookEvery = absl::Milliseconds(20);
+constexpr absl::Duration kLookEvery = absl::Milliseconds(40);
 
 }  // namespace
 
@@ -83,6 +83,18 @@ void EvidencePool::LookNow() {
   if (lingers_.load()) FutexWake(look_, 1);
 }
 
+CaptureEvidence* EvidencePool::TakeFilled() {
+  if (queue_.empty()) return nullptr;
+  CaptureEvidence* evidence = queue_.front();
+  queue_.pop_front();
+  return evidence;
+}
+
+CaptureEvidence* EvidencePool::TakeReady() {
+  absl::MutexLock lock(&mutex_);
+  return TakeFilled();
+}
+
 CaptureEvidence* EvidencePool::Take() {
   for (;;) {
     // Before the look at the queue: what comes after it ends the sleep below.
@@ -95,9 +107,7 @@ CaptureEvidence* EvidencePool::Take() {
         };
         mutex_.Await(absl::Condition(&ready));
       }
-      if (!queue_.empty()) {
-        CaptureEvidence* evidence = queue_.front();
-        queue_.pop_front();
+      if (CaptureEvidence* evidence = TakeFilled()) {
         linger_until_ = absl::Now() + kLinger;
         return evidence;
       }
@@ -122,13 +132,6 @@ void EvidencePool::Close() {
     closed_ = true;
   }
   LookNow();
-}
-
-void EvidencePool::Drain() {
-  LookNow();
-  absl::MutexLock lock(&mutex_);
-  auto idle = [this]() ABSL_SHARED_LOCKS_REQUIRED(mutex_) { return rendering_ == 0; };
-  mutex_.Await(absl::Condition(&idle));
 }
 
 }  // namespace watchsnap

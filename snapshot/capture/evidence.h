@@ -82,12 +82,12 @@ class EvidencePool {
   // buffer came it looks for the next by itself, now and then, and is woken only once a quarter of the buffers waits: to
   // wake it costs the vCPU that hit as much as a debug exit, and where hits are frequent none pays it.
   CaptureEvidence* Take();
+  // The next filled buffer if there is one now, or nullptr.
+  CaptureEvidence* TakeReady();
   // Gives back a buffer that Take handed out.
   void Rendered(CaptureEvidence* evidence);
   // After this Take returns what is queued, then nullptr.
   void Close();
-  // Waits until everything submitted has been rendered.
-  void Drain();
 
  private:
   // Enough for twice the largest capture so far, and always for one if nothing else is queued.
@@ -95,6 +95,7 @@ class EvidencePool {
   // Ends the sleep of a renderer that lingers.
   void LookNow();
   CaptureEvidence* TakeFree() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  CaptureEvidence* TakeFilled() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
   const int vcpus_;
   const std::unique_ptr<EvidenceRing> ring_;

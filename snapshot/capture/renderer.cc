@@ -13,6 +13,8 @@ namespace watchsnap {
 namespace {
 
 constexpr size_t kMaxCachedWriters = 4096;
+// Reports in memory at once: they are handed over at the latest now.
+constexpr size_t kMaxBatch = 16;
 
 }  // namespace
 
@@ -38,7 +40,9 @@ void Renderer::Stop() {
 
 void Renderer::Run() {
   for (;;) {
-    CaptureEvidence* evidence = pool_->Take();
+    CaptureEvidence* evidence = pool_->TakeReady();
+    if (evidence == nullptr || batch_.size() >= kMaxBatch) HandOver();
+    if (evidence == nullptr) evidence = pool_->Take();
     if (evidence == nullptr) return;
     {
       absl::MutexLock lock(&mutex_);
@@ -50,30 +54,41 @@ void Renderer::Run() {
   }
 }
 
+void Renderer::HandOver() {
+  if (batch_.empty()) return;
+  output_(absl::MakeSpan(batch_));
+  for (const RenderedReport& rendered : batch_) {
+    const int watch = rendered.watch;
+    if (watch >= 0 && rendered.kept.ok()) {
+      coordinator_->CountCaptured(watch);
+    } else if (watch >= 0) {
+      coordinator_->CountLost(watch);
+    }
+    if (rendered.kept.ok()) continue;
+    LOG(ERROR) << "a capture"
+               << (watch >= 0 ? absl::StrCat(" of ", coordinator_->description(watch).symbol) : "")
+               << " was lost: " << rendered.kept;
+  }
+  batch_.clear();
+}
+
 void Renderer::Render(const CaptureEvidence& evidence) {
-  const uint64_t freeze = freezes_++;
+  Report common = RenderCommon(evidence, freezes_++);
   if (evidence.kind != TriggerKind::kWatch) {
-    Report report = RenderCommon(evidence, freeze);
-    report.tag = evidence.tag;
-    absl::Status status = output_(-1, std::move(report));
-    if (!status.ok()) LOG(ERROR) << "capture '" << evidence.tag << "' was lost: " << status;
+    common.tag = evidence.tag;
+    batch_.push_back({.watch = -1, .report = std::move(common), .kept = absl::OkStatus()});
     return;
   }
-  const Report common = RenderCommon(evidence, freeze);
-  for (int i = 0; i < evidence.hit_count; ++i) {
+  int last = evidence.hit_count - 1;
+  while (last >= 0 && !evidence.hits[last].capture) --last;
+  for (int i = 0; i <= last; ++i) {
     const HitEvidence& hit = evidence.hits[i];
     if (!hit.capture) continue;
-    Report report = common;
+    batch_.push_back({.watch = hit.watch, .report = {}, .kept = absl::OkStatus()});
+    Report& report = batch_.back().report;
+    report = i == last ? std::move(common) : common;
     if (hit.rule != nullptr) report.trigger.kind = TriggerKind::kExitKind;
     RenderHit(evidence, hit, report);
-    absl::Status status = output_(hit.watch, std::move(report));
-    if (status.ok()) {
-      coordinator_->CountCaptured(hit.watch);
-    } else {
-      coordinator_->CountLost(hit.watch);
-      LOG(ERROR) << "a capture of " << coordinator_->description(hit.watch).symbol
-                 << " was lost: " << status;
-    }
   }
 }
 

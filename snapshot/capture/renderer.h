@@ -4,6 +4,9 @@
 // guest's text) and its source line, all vCPUs' registers with the function each was in and its stack, what
 // the evidence parts make of their bytes, and the cost. A capture that no watch triggered gives one Report.
 //
+// Reports are handed over in batches: those of the captures that were waiting when the renderer came to look. None waits
+// for a batch to fill.
+//
 // Threads: Start and Stop by the owner; the output callback on the renderer's thread, in order.
 // Ownership: borrows coordinator and pool. The guest view may come later than the first capture
 // (SetGuest); reports rendered before that name no functions and say so in `degraded`.
@@ -16,10 +19,12 @@
 #include <optional>
 #include <thread>
 #include <unordered_map>
+#include <vector>
 
 #include "absl/base/thread_annotations.h"
 #include "absl/status/status.h"
 #include "absl/synchronization/mutex.h"
+#include "absl/types/span.h"
 #include "debug/decode/writer_decoder.h"
 #include "snapshot/capture/evidence.h"
 #include "snapshot/capture/freeze_coordinator.h"
@@ -29,10 +34,17 @@
 
 namespace watchsnap {
 
+// A report on its way out.
+struct RenderedReport {
+  int watch = -1;  // index in the coordinator's table; -1: no watch triggered it
+  Report report;
+  absl::Status kept;  // set by the output: an error counts the hit as lost
+};
+
 class Renderer {
  public:
-  // `watch`: index in the coordinator's table, or -1. An error counts the hit as lost.
-  using Output = std::function<absl::Status(int watch, Report report)>;
+  // May move the reports out; says what became of each in `kept`.
+  using Output = std::function<void(absl::Span<RenderedReport>)>;
 
   Renderer(FreezeCoordinator* coordinator, EvidencePool* pool, Output output);
   ~Renderer();
@@ -44,6 +56,7 @@ class Renderer {
 
  private:
   void Run();
+  void HandOver();
   void Render(const CaptureEvidence& evidence);
   Report RenderCommon(const CaptureEvidence& evidence, uint64_t freeze);
   void AddParts(const CaptureEvidence& evidence, Report& report);
@@ -62,6 +75,7 @@ class Renderer {
   const GuestView* view_ = nullptr;
   GuestClock guest_clock_;
   uint64_t freezes_ = 0;
+  std::vector<RenderedReport> batch_;
   std::unordered_map<uint64_t, CodeLocation> writers_;  // by next_pc and watch
   std::thread thread_;
 };

@@ -368,8 +368,9 @@ int RunCommand(const Arguments& arguments, const EmulatedHost& emulated_host) {
     }
     if (!std::exchange(header, true)) std::fputs(CaptureTableHeader().c_str(), stdout);
     std::fputs(CaptureTableLine(report).c_str(), stdout);
-    std::fflush(stdout);
   };
+  std::setvbuf(stdout, nullptr, _IOFBF, 1 << 16);
+  config->on_reports_end = [] { std::fflush(stdout); };
   config->keep_reports = false;  // each is printed and written as it comes
   config->interrupt_fd = interrupt_fd;
   std::fprintf(stderr, "watchsnap: booting %s on %d vCPU%s\n",

@@ -2,6 +2,7 @@
 
 #include <charconv>
 #include <cstddef>
+#include <cstring>
 
 namespace watchsnap {
 namespace {
@@ -38,6 +39,25 @@ bool IsPlain(char c) {
   return byte >= 0x20 && byte < 0x80 && c != '"' && c != '\\';
 }
 
+// How many bytes at the start of `text` need no escape; eight at a time, because nearly all text is such.
+size_t PlainPrefix(std::string_view text) {
+  constexpr uint64_t kOnes = 0x0101010101010101, kHigh = 0x8080808080808080;
+  // The high bit of each byte that is zero; bytes above the lowest such may be marked wrongly.
+  const auto zeros = [](uint64_t v) { return (v - kOnes) & ~v & kHigh; };
+  size_t at = 0;
+  for (; at + 8 <= text.size(); at += 8) {
+    uint64_t word;
+    std::memcpy(&word, text.data() + at, 8);
+    const uint64_t control = (word - kOnes * 0x20) & ~word & kHigh;
+    if ((word & kHigh) != 0 || control != 0 || zeros(word ^ kOnes * '"') != 0 ||
+        zeros(word ^ kOnes * '\\') != 0) {
+      break;
+    }
+  }
+  while (at < text.size() && IsPlain(text[at])) ++at;
+  return at;
+}
+
 void AppendEscaped(std::string& out, char c) {
   switch (c) {
     case '"': out += "\\\""; return;
@@ -63,26 +83,21 @@ void AppendNumber(std::string& out, T value) {
 
 void AppendJsonString(std::string& out, std::string_view text) {
   out += '"';
-  size_t plain = 0;  // start of a run that needs nothing
-  size_t at = 0;
-  while (at < text.size()) {
-    if (IsPlain(text[at])) {
-      ++at;
-      continue;
-    }
-    out.append(text, plain, at - plain);
-    const size_t length = Utf8SequenceLength(text.substr(at));
+  for (;;) {
+    const size_t plain = PlainPrefix(text);
+    out.append(text, 0, plain);
+    text.remove_prefix(plain);
+    if (text.empty()) break;
+    const size_t length = Utf8SequenceLength(text);
     if (length > 1) {
-      out.append(text, at, length);
+      out.append(text, 0, length);
     } else if (length == 1) {
-      AppendEscaped(out, text[at]);
+      AppendEscaped(out, text[0]);
     } else {
       out += "\xEF\xBF\xBD";  // U+FFFD
     }
-    at += length == 0 ? 1 : length;
-    plain = at;
+    text.remove_prefix(length == 0 ? 1 : length);
   }
-  out.append(text, plain, at - plain);
   out += '"';
 }
 

@@ -21,6 +21,23 @@ TEST(JsonTextTest, EscapesWhatJsonAsksFor) {
   EXPECT_EQ(Quoted(std::string_view("\0\x01\x1f\x7f", 4)), "\"\\u0000\\u0001\\u001f\x7f\"");
 }
 
+// Every byte at every place of a text that is looked at in words.
+TEST(JsonTextTest, EveryByteIsSeenWhereverItStands) {
+  for (size_t length = 1; length < 20; ++length) {
+    for (size_t at = 0; at < length; ++at) {
+      for (int byte = 0; byte < 256; ++byte) {
+        std::string text(length, 'a');
+        text[at] = static_cast<char>(byte);
+        const bool plain = byte >= 0x20 && byte < 0x80 && byte != '"' && byte != '\\';
+        const std::string quoted = Quoted(text);
+        EXPECT_EQ(quoted == "\"" + text + "\"", plain) << byte << " at " << at << " of " << length;
+        EXPECT_EQ(quoted.substr(0, at + 1), "\"" + text.substr(0, at));
+        EXPECT_EQ(quoted.substr(quoted.size() - (length - at)), text.substr(at + 1) + "\"");
+      }
+    }
+  }
+}
+
 TEST(JsonTextTest, KeepsUtf8AndReplacesWhatIsNot) {
   const std::string_view good = "aä€𝄞z";
   EXPECT_EQ(Quoted(good), "\"" + std::string(good) + "\"");

@@ -35,11 +35,11 @@ SidecarWriter::~SidecarWriter() {
   if (fd_ >= 0) close(fd_);
 }
 
-absl::Status SidecarWriter::AppendAll(absl::Span<const Report> reports) {
+absl::Status SidecarWriter::AppendAll(absl::Span<const Report* const> reports) {
   CHECK_GE(fd_, 0) << "a capture is appended to " << path_ << " after it was finished";
   buffer_.clear();
-  for (const Report& report : reports) {
-    AppendReportJson(report, buffer_);
+  for (const Report* report : reports) {
+    AppendReportJson(*report, buffer_);
     buffer_ += '\n';
   }
   absl::Status status = WriteBuffer();

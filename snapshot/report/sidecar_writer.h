@@ -41,9 +41,9 @@ class SidecarWriter {
   SidecarWriter(const SidecarWriter&) = delete;
   SidecarWriter& operator=(const SidecarWriter&) = delete;
 
-  absl::Status Append(const Report& report) { return AppendAll(absl::MakeConstSpan(&report, 1)); }
+  absl::Status Append(const Report& report) { return AppendAll({&report}); }
   // All or none of the lines.
-  absl::Status AppendAll(absl::Span<const Report> reports);
+  absl::Status AppendAll(absl::Span<const Report* const> reports);
 
   // Writes the summary and closes. CHECK-fails on a second call, and Append after it.
   absl::Status Finish(const WatchCounters& counters);

@@ -22,24 +22,42 @@ absl::Status ReportStore::Open(std::string_view tag) {
   return Get(tag).status();
 }
 
-absl::Status ReportStore::Add(Report report) {
+absl::Status ReportStore::Write(std::string_view tag, absl::Span<Report* const> reports) {
+  absl::StatusOr<Entry*> entry = Get(tag);
+  if (!entry.ok()) return entry.status();
+  uint64_t seq = (*entry)->count;
+  for (Report* report : reports) report->seq = seq++;
+  if ((*entry)->writer != nullptr) {
+    absl::Status status = (*entry)->writer->AppendAll(reports);
+    if (!status.ok()) return status;
+  }
+  (*entry)->count = seq;
+  return absl::OkStatus();
+}
+
+std::vector<absl::Status> ReportStore::AddAll(std::vector<Report> reports) {
+  std::vector<absl::Status> kept(reports.size());
+  std::map<std::string_view, std::vector<size_t>> by_tag;
+  for (size_t i = 0; i < reports.size(); ++i) by_tag[reports[i].tag].push_back(i);
   {
     absl::MutexLock lock(&mutex_);
-    absl::StatusOr<Entry*> entry = Get(report.tag);
-    if (!entry.ok()) return entry.status();
-    report.seq = (*entry)->count;
-    if ((*entry)->writer != nullptr) {
-      absl::Status status = (*entry)->writer->Append(report);
-      if (!status.ok()) return status;
+    for (const auto& [tag, indices] : by_tag) {
+      std::vector<Report*> of_tag;
+      for (const size_t i : indices) of_tag.push_back(&reports[i]);
+      const absl::Status status = Write(tag, of_tag);
+      for (const size_t i : indices) kept[i] = status;
     }
-    ++(*entry)->count;
   }
-  if (on_report_) on_report_(report);
-  if (bridge_ == nullptr) return absl::OkStatus();
-  const std::string tag = report.tag;
-  const TriggerKind kind = report.trigger.kind;
-  bridge_->Store(tag, kind, std::move(report));
-  return absl::OkStatus();
+  for (size_t i = 0; i < reports.size(); ++i) {
+    if (!kept[i].ok()) continue;
+    if (on_report_) on_report_(reports[i]);
+    if (bridge_ == nullptr) continue;
+    const std::string tag = reports[i].tag;
+    const TriggerKind kind = reports[i].trigger.kind;
+    bridge_->Store(tag, kind, std::move(reports[i]));
+  }
+  if (on_reports_end_) on_reports_end_();
+  return kept;
 }
 
 absl::Status ReportStore::Finish(const std::map<std::string, WatchCounters>& counters) {

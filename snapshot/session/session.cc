@@ -115,10 +115,10 @@ absl::Status Session::CreateMachine() {
                                                      pool_.get(), FreezeCoordinator::Options());
   reports_ = std::make_unique<ReportStore>(config_.sidecar_dir, config_.test_name,
                                            config_.keep_reports ? bridge_ : nullptr,
-                                           config_.on_report);
+                                           config_.on_report, config_.on_reports_end);
   renderer_ = std::make_unique<Renderer>(
       coordinator_.get(), pool_.get(),
-      [this](int watch, Report report) { return Keep(watch, std::move(report)); });
+      [this](absl::Span<RenderedReport> reports) { Keep(reports); });
   failure_dumps_ = std::make_unique<FailureDumps>(
       config_.sidecar_dir, config_.test_name, [this](const Report& dump) {
         bridge_->Store(kExitKindTag, TriggerKind::kExitKind, dump);
@@ -475,24 +475,35 @@ void Session::CaptureFinal(const VmResult& result) {
   if (!status.ok()) LOG(ERROR) << "no final capture: " << status;
 }
 
-absl::Status Session::Keep(int watch, Report report) {
-  if (watch >= 0 && watch == exit_kind_watch_) {
-    const uint64_t kind = report.trigger.new_value.value_or(0);
-    report.tag = kExitKindTag;
-    return failure_dumps_->OnExitKind(std::move(report), exit_kind_->IsError(kind),
-                                      exit_kind_->IsDone(kind));
+void Session::Keep(absl::Span<RenderedReport> rendered) {
+  std::vector<Report> reports;
+  std::vector<absl::Status*> kept;
+  for (RenderedReport& one : rendered) {
+    Report& report = one.report;
+    if (one.watch >= 0 && one.watch == exit_kind_watch_) {
+      const uint64_t kind = report.trigger.new_value.value_or(0);
+      report.tag = kExitKindTag;
+      one.kept = failure_dumps_->OnExitKind(std::move(report), exit_kind_->IsError(kind),
+                                            exit_kind_->IsDone(kind));
+      continue;
+    }
+    if (report.trigger.kind == TriggerKind::kFinal) AddLastWords(report);
+    reports.push_back(std::move(report));
+    kept.push_back(&one.kept);
   }
-  if (report.trigger.kind == TriggerKind::kFinal) {
-    absl::MutexLock lock(&mutex_);
-    std::string text;
-    AppendJsonString(text, end_in_words_);
-    SetMember(report.trigger.more, "end", std::move(text));
-    text.clear();
-    const size_t begin = console_.size() - std::min(console_.size(), kConsoleTail);
-    AppendJsonString(text, std::string_view(console_).substr(begin));
-    SetMember(report.more, "console_tail", std::move(text));
-  }
-  return reports_->Add(std::move(report));
+  const std::vector<absl::Status> statuses = reports_->AddAll(std::move(reports));
+  for (size_t i = 0; i < statuses.size(); ++i) *kept[i] = statuses[i];
+}
+
+void Session::AddLastWords(Report& report) {
+  absl::MutexLock lock(&mutex_);
+  std::string text;
+  AppendJsonString(text, end_in_words_);
+  SetMember(report.trigger.more, "end", std::move(text));
+  text.clear();
+  const size_t begin = console_.size() - std::min(console_.size(), kConsoleTail);
+  AppendJsonString(text, std::string_view(console_).substr(begin));
+  SetMember(report.more, "console_tail", std::move(text));
 }
 
 void Session::Finish(VmResult& result) {

@@ -78,7 +78,9 @@ class Session {
   // One last capture of a guest that panicked, hangs or was interrupted.
   void CaptureFinal(const VmResult& result);
   // Of the renderer's thread: numbers, stores and writes the report.
-  absl::Status Keep(int watch, Report report);
+  void Keep(absl::Span<RenderedReport> rendered);
+  // Of a final capture: how the guest ended, and what it said last.
+  void AddLastWords(Report& report);
   void Finish(VmResult& result);
   bool GuestPanicked();
 

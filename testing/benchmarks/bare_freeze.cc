@@ -423,9 +423,8 @@ absl::StatusOr<SustainedResult> MeasureSustained(double seconds) {
   if (!status.ok()) return status;
   std::atomic<uint64_t> bytes{0};
   std::unique_ptr<Renderer> renderer = std::make_unique<Renderer>(
-      &watched.coordinator(), &watched.pool(), [&bytes](int, const Report& report) {
-        bytes.fetch_add(report.vcpus.size());
-        return absl::OkStatus();
+      &watched.coordinator(), &watched.pool(), [&bytes](absl::Span<RenderedReport> rendered) {
+        for (const RenderedReport& one : rendered) bytes.fetch_add(one.report.vcpus.size());
       });
   status = watched.machine().Start();
   if (!status.ok()) return status;
