@@ -5,7 +5,6 @@
 #include <cstdio>
 #include <filesystem>
 #include <fstream>
-#include <iterator>
 #include <mutex>
 #include <string>
 #include <utility>
@@ -94,7 +93,13 @@ void CatchSignals() {
 absl::StatusOr<std::vector<uint8_t>> ReadFile(const std::string& path) {
   std::ifstream file(path, std::ios::binary);
   if (!file) return absl::NotFoundError(absl::StrCat("cannot read '", path, "'"));
-  return std::vector<uint8_t>(std::istreambuf_iterator<char>(file), {});
+  std::vector<uint8_t> bytes;
+  std::vector<char> chunk(1 << 18);
+  while (file.read(chunk.data(), static_cast<std::streamsize>(chunk.size())) || file.gcount() > 0) {
+    bytes.insert(bytes.end(), chunk.begin(), chunk.begin() + file.gcount());
+  }
+  if (file.bad()) return absl::UnavailableError(absl::StrCat("cannot read '", path, "' to its end"));
+  return bytes;
 }
 
 // Of an option with two values: whether it is the second; without the option it is the first.

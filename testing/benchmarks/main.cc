@@ -7,7 +7,6 @@
 #include <cstring>
 #include <fstream>
 #include <functional>
-#include <iterator>
 #include <map>
 #include <optional>
 #include <string>
@@ -69,11 +68,18 @@ class Table {
 
 // As a user of the library boots a kernel, with the console where QEMU's microvm has it.
 int Boot(const char* kernel, const char* initramfs) {
-  std::ifstream file(initramfs, std::ios::binary);
+  // In one piece: whoever is measured against reads it so too.
+  std::ifstream file(initramfs, std::ios::binary | std::ios::ate);
+  std::vector<uint8_t> initrd(file.is_open() ? static_cast<size_t>(file.tellg()) : 0);
+  file.seekg(0);
+  if (!file.read(reinterpret_cast<char*>(initrd.data()), static_cast<std::streamsize>(initrd.size()))) {
+    std::fprintf(stderr, "cannot read %s\n", initramfs);
+    return 1;
+  }
   MachineConfig config;
   config.memory_bytes = 256 << 20;
   config.boot = LinuxBoot{.kernel_path = kernel,
-                          .initrd = std::vector<uint8_t>(std::istreambuf_iterator<char>(file), {}),
+                          .initrd = std::move(initrd),
                           .command_line = "console=ttyS0 panic=-1 quiet"};
   StandardDeviceOptions devices;
   devices.uart_sink = [](std::string_view text) {

@@ -26,10 +26,12 @@ class HostFile {
   const std::string& path() const { return path_; }
   uint64_t size() const { return size_; }
 
-  // Fills `out` from `offset`, or fails: a file shorter than that is DataLoss.
+  // Fills `out` from `offset`, or fails: a file shorter than that is DataLoss. A large read is shared with a second
+  // thread: most of its time goes into the host clearing the pages that it fills.
   absl::Status ReadAt(uint64_t offset, absl::Span<uint8_t> out) const;
 
  private:
+  absl::Status Read(uint64_t offset, absl::Span<uint8_t> out) const;
   HostFile() = default;
 
   std::string path_;
