@@ -142,8 +142,8 @@ absl::Status BtfSource::NameAt(uint32_t offset, TypeId id, const char*& name) co
     start -= strings.size();
   }
   if (offset - start >= strings.size()) {
-    return Damaged("type %d has a name at %d of the strings, which end at %d",
-                   id, offset, start + strings.size());
+    return Damaged("type %d has a name at %d of the strings, which end at %d", id, offset,
+                   start + strings.size());
   }
   const char* at = strings.data() + (offset - start);
   if (*at != '\0') name = at;
@@ -153,7 +153,9 @@ absl::Status BtfSource::NameAt(uint32_t offset, TypeId id, const char*& name) co
 // What the record at `offset` of the types is, which is that of type `id`; an error where it does not lie inside.
 absl::StatusOr<BtfSource::Record> BtfSource::RecordAt(uint64_t offset, TypeId id) const {
   const uint64_t left = types_.size() - std::min<uint64_t>(offset, types_.size());
-  if (left < sizeof(btf_type)) return Damaged("%d stray bytes follow type %d", left, int64_t{id} - 1);
+  if (left < sizeof(btf_type)) {
+    return Damaged("%d stray bytes follow type %d", left, int64_t{id} - 1);
+  }
   const uint8_t* at = types_.data() + offset;
   const auto type = Load<btf_type>(at);
   const uint32_t kind = (type.info >> 24) & kKindMask;
@@ -262,7 +264,8 @@ absl::Status BtfSource::DecodeEnumerators(const Record& record, Type& type,
   const bool wide = record.kind == BTF_KIND_ENUM64;
   const uint8_t* detail = record.detail;
   for (Enumerator& enumerator : arena.AddParts<Enumerator>(type, record.count)) {
-    if (auto status = NameAt(Load<uint32_t>(detail), record.id, enumerator.c_name); !status.ok()) return status;
+    auto status = NameAt(Load<uint32_t>(detail), record.id, enumerator.c_name);
+    if (!status.ok()) return status;
     if (wide) {
       const auto raw = Load<btf_enum64>(detail);
       enumerator.value = (uint64_t{raw.val_hi32} << 32) | raw.val_lo32;
@@ -270,7 +273,7 @@ absl::Status BtfSource::DecodeEnumerators(const Record& record, Type& type,
     } else {
       const int32_t value = Load<btf_enum>(detail).val;
       enumerator.value = type.is_signed ? static_cast<uint64_t>(int64_t{value})
-                                   : uint64_t{static_cast<uint32_t>(value)};
+                                        : uint64_t{static_cast<uint32_t>(value)};
       detail += sizeof(btf_enum);
     }
   }
@@ -322,7 +325,8 @@ absl::Status BtfSource::DecodeOne(const Record& record, Type& type, TypeArena& a
       for (Parameter& parameter : arena.AddParts<Parameter>(type, record.count)) {
         const auto param = Load<btf_param>(detail);
         detail += sizeof(btf_param);
-        if (auto status = NameAt(param.name_off, record.id, parameter.c_name); !status.ok()) return status;
+        auto status = NameAt(param.name_off, record.id, parameter.c_name);
+        if (!status.ok()) return status;
         parameter.type = param.type;
       }
       break;

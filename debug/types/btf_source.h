@@ -1,7 +1,6 @@
 // BtfSource: the types of one .BTF section, decoded from its bytes when a TypeGraph asks for them.
 //
-// The bytes may be anything: Create walks all of it once, so that every record lies inside, and Decode checks what is in
-// a record each time.
+// The bytes may be anything: Create walks all of them once, and Decode checks what it reads each time.
 // Threads: immutable. Ownership: borrows the bytes, which outlive it; keeps the base.
 // Source of the format: the kernel's Documentation/bpf/btf.rst and include/uapi/linux/btf.h.
 #ifndef WATCHSNAP_DEBUG_TYPES_BTF_SOURCE_H_

@@ -171,8 +171,8 @@ const Type* TypeGraph::DecodeBlock(TypeId block) const {
   absl::Status status = source_->Decode(first, types, arena_);
   if (status.ok()) status = CheckReferences(first_own_ + first, types);
   if (!status.ok()) {
-    LOG(ERROR) << origin_ << " has changed since it was opened, types " << first_own_ + first << " and following are lost: "
-               << status;
+    LOG(ERROR) << origin_ << " has changed since it was opened, types from "
+               << first_own_ + first << " on are lost: " << status;
     std::fill(types.begin(), types.end(), Type());
   }
   blocks_[block].store(types.data(), std::memory_order_release);

@@ -162,7 +162,7 @@ std::vector<Group> Groups(const KernelFiles& files) {
                       }});
   }
   groups.push_back({.name = "boot", .seconds = 300, .measure = [=](Table& table) {
-    for (Figure& figure : MeasureBoot(files, 3)) table.Add(std::move(figure));
+    for (Figure& figure : MeasureBoot(files, 5)) table.Add(std::move(figure));
   }});
   groups.push_back({.name = "gdb", .seconds = 150, .measure = [=](Table& table) {
     table.Add(MeasureGdb(files));
