@@ -5,7 +5,6 @@
 //   freeze_cost_program --boot KERNEL INITRAMFS       boots it, its console on stdout
 #include <cstdio>
 #include <cstring>
-#include <fstream>
 #include <functional>
 #include <map>
 #include <optional>
@@ -24,6 +23,7 @@
 #include "testing/benchmarks/figures.h"
 #include "testing/benchmarks/kernel_runs.h"
 #include "testing/kvm_host/parts.h"
+#include "vmm/boot/host_file.h"
 #include "vmm/machine.h"
 
 namespace watchsnap {
@@ -68,12 +68,12 @@ class Table {
 
 // As a user of the library boots a kernel, with the console where QEMU's microvm has it.
 int Boot(const char* kernel, const char* initramfs) {
-  // In one piece: whoever is measured against reads it so too.
-  std::ifstream file(initramfs, std::ios::binary | std::ios::ate);
-  std::vector<uint8_t> initrd(file.is_open() ? static_cast<size_t>(file.tellg()) : 0);
-  file.seekg(0);
-  if (!file.read(reinterpret_cast<char*>(initrd.data()), static_cast<std::streamsize>(initrd.size()))) {
-    std::fprintf(stderr, "cannot read %s\n", initramfs);
+  const absl::StatusOr<HostFile> file = HostFile::Open(initramfs, "initramfs");
+  absl::Status status = file.status();
+  std::vector<uint8_t> initrd(file.ok() ? file->size() : 0);
+  if (status.ok()) status = file->ReadAt(0, absl::MakeSpan(initrd));
+  if (!status.ok()) {
+    std::fprintf(stderr, "%s\n", std::string(status.message()).c_str());
     return 1;
   }
   MachineConfig config;
@@ -88,7 +88,7 @@ int Boot(const char* kernel, const char* initramfs) {
   };
   config.devices = StandardDevices(devices);
   absl::StatusOr<std::unique_ptr<Machine>> machine = Machine::Create(std::move(config));
-  absl::Status status = machine.status();
+  status = machine.status();
   if (status.ok()) status = (*machine)->Start();
   if (!status.ok()) {
     std::fprintf(stderr, "%s\n", std::string(status.message()).c_str());
