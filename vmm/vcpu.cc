@@ -26,6 +26,9 @@ constexpr uint64_t kDr6SingleStep = 1u << 14;
 void SetImmediateExit(kvm_run* run, uint8_t value) {
   __atomic_store_n(&run->immediate_exit, value, __ATOMIC_SEQ_CST);
 }
+bool ImmediateExit(const kvm_run* run) {
+  return __atomic_load_n(&run->immediate_exit, __ATOMIC_SEQ_CST) != 0;
+}
 
 }  // namespace
 
@@ -55,10 +58,7 @@ void Vcpu::StartThread(PauseBarrier* barrier, VcpuExitObserver* observer) {
   observer_ = observer;
   thread_ = std::thread([this, barrier] {
     pthread_setname_np(pthread_self(), absl::StrCat("vcpu", index_).c_str());
-    sigset_t kick;
-    sigemptyset(&kick);
-    sigaddset(&kick, context_.kick_signal);
-    pthread_sigmask(SIG_UNBLOCK, &kick, nullptr);
+    kick_signal_.Adopt(fd_);
     pthread_.store(pthread_self());
     Loop(barrier);
     SaveState();
@@ -131,6 +131,7 @@ absl::StatusOr<StepEnd> Vcpu::Step() {
     result = ioctl(fd_, KVM_RUN, 0);
     error = errno;
     exits_.fetch_add(1, std::memory_order_relaxed);
+    if (result != 0) kick_signal_.Take();
   } while (result != 0 && (error == EINTR || error == EAGAIN));
   has_run_ = true;
   SaveState();
@@ -255,7 +256,9 @@ void Vcpu::Loop(PauseBarrier* barrier) {
     const int error = errno;
     if (context_.guest_time != nullptr) context_.guest_time->LeftGuest(index_);
     barrier->LeaveGuest(index_);
+    const bool kicked = result != 0 || ImmediateExit(run_);
     SetImmediateExit(run_, 0);
+    if (kicked) kick_signal_.Take();
     completion_pending_ = false;
     has_run_ = true;
     exits_.fetch_add(1, std::memory_order_relaxed);

@@ -22,6 +22,7 @@
 #include "absl/types/span.h"
 #include "vmm/bus.h"
 #include "vmm/guest_time.h"
+#include "vmm/kick_signal.h"
 #include "vmm/pause_barrier.h"
 #include "vmm/run_end.h"
 #include "vmm/step_end.h"
@@ -120,7 +121,8 @@ class Vcpu : public PauseParticipant {
   void SaveState() override;
 
  private:
-  Vcpu(int index, const VcpuContext& context) : index_(index), context_(context) {}
+  Vcpu(int index, const VcpuContext& context)
+      : index_(index), context_(context), kick_signal_(context.kick_signal) {}
   void Loop(PauseBarrier* barrier);
   // False if the vCPU can run no more.
   bool HandleExit();
@@ -138,6 +140,7 @@ class Vcpu : public PauseParticipant {
   kvm_run* run_ = nullptr;
   std::thread thread_;
   std::atomic<pthread_t> pthread_{};
+  KickSignal kick_signal_;
   bool stop_ = false;
   bool has_run_ = false;              // run_->s.regs holds something
   bool completion_pending_ = false;   // a PIO or MMIO exit whose result KVM has not taken yet

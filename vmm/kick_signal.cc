@@ -1,0 +1,45 @@
+#include "vmm/kick_signal.h"
+
+#include <linux/kvm.h>
+#include <pthread.h>
+#include <sys/ioctl.h>
+#include <time.h>
+
+#include <cstdint>
+
+namespace watchsnap {
+namespace {
+
+// struct kvm_signal_mask with the kernel's own sigset_t: 64 signals, signal n is bit n - 1 (kernel_sigset_t).
+struct __attribute__((packed)) SignalMask {
+  uint32_t length = sizeof(uint64_t);
+  uint64_t signals = 0;
+};
+constexpr unsigned long kKvmSetSignalMask = _IOC(_IOC_WRITE, KVMIO, 0x8b, sizeof(uint32_t));
+
+}  // namespace
+
+KickSignal::KickSignal(int signal) {
+  sigemptyset(&set_);
+  sigaddset(&set_, signal);
+}
+
+void KickSignal::Adopt(int vcpu_fd) {
+  sigset_t before;
+  pthread_sigmask(SIG_BLOCK, &set_, &before);
+  SignalMask mask = {};
+  for (int signal = 1; signal <= 64; ++signal) {
+    if (sigismember(&before, signal) != 1 || sigismember(&set_, signal) == 1) continue;
+    mask.signals |= uint64_t{1} << (signal - 1);
+  }
+  blocked_ = ioctl(vcpu_fd, kKvmSetSignalMask, &mask) == 0;
+  if (!blocked_) pthread_sigmask(SIG_UNBLOCK, &set_, nullptr);
+}
+
+void KickSignal::Take() {
+  if (!blocked_) return;
+  constexpr timespec kNow = {};
+  sigtimedwait(&set_, nullptr, &kNow);
+}
+
+}  // namespace watchsnap
