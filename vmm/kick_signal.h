@@ -7,11 +7,14 @@
 //
 // Where KVM refuses the mask the signal is unblocked and its (empty) handler runs: nothing else changes.
 //
-// Threads: on the vCPU's own thread. Source: Documentation/virt/kvm/api.rst, KVM_SET_SIGNAL_MASK.
+// Threads: Adopt and Take on the vCPU's own thread, Send on any, once Adopt has returned and while the thread lives. Source: Documentation/virt/kvm/api.rst, KVM_SET_SIGNAL_MASK.
 #ifndef WATCHSNAP_VMM_KICK_SIGNAL_H_
 #define WATCHSNAP_VMM_KICK_SIGNAL_H_
 
 #include <signal.h>
+#include <sys/types.h>
+
+#include <atomic>
 
 namespace watchsnap {
 
@@ -20,12 +23,16 @@ class KickSignal {
   explicit KickSignal(int signal);
   // Before the first KVM_RUN of the vCPU whose thread this is. The signal has a handler that does nothing.
   void Adopt(int vcpu_fd);
+  void Send();
   // After a KVM_RUN during which the signal may have come: takes off one. A second one, of who kicked again, ends the
   // next KVM_RUN at once.
   void Take();
 
  private:
+  const int signal_;
   sigset_t set_;
+  const pid_t process_;
+  std::atomic<pid_t> thread_{0};
   bool blocked_ = false;
 };
 

@@ -39,7 +39,7 @@ class KickSignalTest : public testing::Test {
 
 TEST_F(KickSignalTest, WithoutAMaskTheHandlerRuns) {
   kick_.Adopt(/*vcpu_fd=*/-1);
-  pthread_kill(pthread_self(), kSignal);
+  kick_.Send();
   EXPECT_EQ(handled, 1);
   kick_.Take();
   EXPECT_FALSE(Pending(kSignal));
@@ -60,7 +60,7 @@ TEST_F(KickSignalTest, EndsKvmRunAndIsTakenOffWithoutItsHandler) {
   const int vcpu = ioctl(vm, KVM_CREATE_VCPU, 0);
   ASSERT_GE(vcpu, 0);
   kick_.Adopt(vcpu);
-  pthread_kill(pthread_self(), kSignal);
+  kick_.Send();
   EXPECT_TRUE(Pending(kSignal));
   ASSERT_EQ(ioctl(vcpu, KVM_RUN, 0), -1);
   ASSERT_EQ(errno, EINTR);

@@ -171,23 +171,25 @@ absl::StatusOr<FrozenVcpus> PauseBarrier::StopOthers(uint32_t epoch, int leader,
   }
 }
 
-void PauseBarrier::CountParked(int index, uint32_t epoch) {
+bool PauseBarrier::CountParked(int index, uint32_t epoch) {
   uint32_t previous = slots_[index].parked_epoch.load();
   for (;;) {
-    if (previous == epoch) return;
+    if (previous == epoch) return false;
     if (slots_[index].parked_epoch.compare_exchange_weak(previous, epoch)) break;
   }
   uint32_t word = parked_.load();
   uint32_t next;
   do {
-    if (epoch_.load() != epoch) return;  // a straggler of a freeze that is over
+    if (epoch_.load() != epoch) return false;  // a straggler of a freeze that is over
     next = (word >> 16) == (epoch & 0xffff) ? word + 1 : EpochPart(epoch) | 1;
   } while (!parked_.compare_exchange_weak(word, next));
   // Only the last one has news for the leader. `expected_` may be of an earlier freeze of the same
   // size or not yet written: the leader looks at the count after writing it, so waking too seldom is
   // impossible only if every count that reaches either value wakes; wake on every count ≥ expected_.
   // A leader that does not say it sleeps looks at the count once more before it does.
-  if (CountPart(next) >= expected_.load() && leader_sleeps_.load()) FutexWake(parked_, 1);
+  if (CountPart(next) < expected_.load() || !leader_sleeps_.load()) return false;
+  FutexWake(parked_, 1);
+  return true;
 }
 
 bool PauseBarrier::EnterGuest(int index) {
@@ -235,7 +237,8 @@ void PauseBarrier::Park(int index) {
       continue;
     }
     slot.participant->SaveState();
-    CountParked(index, epoch);
+    const bool woke_leader = CountParked(index, epoch);
+    slot.participant->AfterParking();
     for (;;) {
       const uint32_t seen = wake_.load();
       if (epoch_.load() != epoch) break;
@@ -243,7 +246,7 @@ void PauseBarrier::Park(int index) {
         RunTasks(slot);
         continue;
       }
-      if (a_cpu_each_ && participant_leads_.load(std::memory_order_relaxed)) {
+      if (a_cpu_each_ && !woke_leader && participant_leads_.load(std::memory_order_relaxed)) {
         for_thaw_.LookFor([&] { return wake_.load() != seen; });
         if (wake_.load() != seen) continue;
       }

@@ -20,7 +20,8 @@
 // Waiting. The leader for the others to park, and the parked for the thaw, look for about as long as it took
 // lately (at most kMostLookingNs) before they sleep in a futex: on a machine with a CPU for each participant that
 // saves the way into the kernel and the wake-up, which take longer than the freeze itself. Where another thread
-// leads, or there are fewer CPUs than participants, they sleep at once, to leave the CPU to those they wait for.
+// leads, or there are fewer CPUs than participants, they sleep at once, to leave the CPU to those they wait for. So does
+// the parked that had to wake the leader, which may need this very CPU.
 //
 // Holds. A debugger that has stopped the machine is no freeze: it may last for hours, and captures are
 // still taken meanwhile. It *holds* participants: a held one does not enter the guest (EnterGuest says
@@ -63,6 +64,8 @@ class PauseParticipant {
   // Called on the participant's own thread as it parks: bring the state to a consistent point (finish
   // a pending device access) and save it. Runs in parallel on all participants.
   virtual void SaveState() = 0;
+  // Called on the participant's own thread once it has parked: what the leader need not wait for.
+  virtual void AfterParking() {}
 };
 
 // Told of each freeze before it ends: what hides the pause from the guest's clocks.
@@ -154,7 +157,8 @@ class PauseBarrier {
   };
 
   absl::StatusOr<FrozenVcpus> StopOthers(uint32_t epoch, int leader, absl::Duration deadline);
-  void CountParked(int index, uint32_t epoch);
+  // Wakes the leader if it sleeps and this was the last one it waits for; says whether it did.
+  bool CountParked(int index, uint32_t epoch);
   void WakeSleepers();
   // Sleeps while `wake_` is `seen`.
   void SleepUntilWoken(uint32_t seen);

@@ -1,6 +1,7 @@
 #include "vmm/vcpu.h"
 
 #include <fcntl.h>
+#include <pthread.h>
 #include <signal.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
@@ -59,7 +60,6 @@ void Vcpu::StartThread(PauseBarrier* barrier, VcpuExitObserver* observer) {
   thread_ = std::thread([this, barrier] {
     pthread_setname_np(pthread_self(), absl::StrCat("vcpu", index_).c_str());
     kick_signal_.Adopt(fd_);
-    pthread_.store(pthread_self());
     Loop(barrier);
     SaveState();
     barrier->Retire(index_);
@@ -73,7 +73,13 @@ void Vcpu::JoinThread() {
 void Vcpu::Kick() {
   // The flag first: a signal that arrives before KVM_RUN is entered is then not lost.
   SetImmediateExit(run_, 1);
-  pthread_kill(pthread_.load(std::memory_order_relaxed), context_.kick_signal);
+  kick_signal_.Send();
+}
+
+void Vcpu::AfterParking() {
+  if (!kicked_) return;
+  kicked_ = false;
+  kick_signal_.Take();
 }
 
 void Vcpu::CompleteAccess() {
@@ -252,13 +258,13 @@ void Vcpu::Loop(PauseBarrier* barrier) {
       continue;
     }
     if (context_.guest_time != nullptr) context_.guest_time->EnterGuest(index_);
+    AfterParking();  // a kick that no freeze came of
     const int result = ioctl(fd_, KVM_RUN, 0);
     const int error = errno;
     if (context_.guest_time != nullptr) context_.guest_time->LeftGuest(index_);
     barrier->LeaveGuest(index_);
-    const bool kicked = result != 0 || ImmediateExit(run_);
+    kicked_ = result != 0 || ImmediateExit(run_);
     SetImmediateExit(run_, 0);
-    if (kicked) kick_signal_.Take();
     completion_pending_ = false;
     has_run_ = true;
     exits_.fetch_add(1, std::memory_order_relaxed);

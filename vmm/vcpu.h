@@ -8,7 +8,6 @@
 #define WATCHSNAP_VMM_VCPU_H_
 
 #include <linux/kvm.h>
-#include <pthread.h>
 
 #include <atomic>
 #include <cstdint>
@@ -119,6 +118,7 @@ class Vcpu : public PauseParticipant {
   // PauseParticipant.
   void Kick() override;
   void SaveState() override;
+  void AfterParking() override;
 
  private:
   Vcpu(int index, const VcpuContext& context)
@@ -139,8 +139,8 @@ class Vcpu : public PauseParticipant {
   int fd_ = -1;
   kvm_run* run_ = nullptr;
   std::thread thread_;
-  std::atomic<pthread_t> pthread_{};
   KickSignal kick_signal_;
+  bool kicked_ = false;               // its signal may be pending
   bool stop_ = false;
   bool has_run_ = false;              // run_->s.regs holds something
   bool completion_pending_ = false;   // a PIO or MMIO exit whose result KVM has not taken yet
