@@ -1,13 +1,14 @@
 // KickSignal: the signal that brings a vCPU's thread out of KVM_RUN.
 //
 // The thread keeps it blocked, and KVM lets it through only while KVM_RUN runs (KVM_SET_SIGNAL_MASK): it ends the
-// call with EINTR, stays pending and is taken off by a system call. No handler runs. A handler costs a signal frame with all the
-// processor's registers and the return from it, all of that between a freeze's kick and the vCPU's parking: fifteen
+// call with EINTR, stays pending and is taken off by a system call. No handler runs. A handler costs a signal frame
+// with all the processor's registers and the return from it, between a freeze's kick and the vCPU's parking: fifteen
 // times as much in the emulated host, where that was a fifth of a freeze of two vCPUs.
 //
 // Where KVM refuses the mask the signal is unblocked and its (empty) handler runs: nothing else changes.
 //
-// Threads: Adopt and Take on the vCPU's own thread, Send on any, once Adopt has returned and while the thread lives. Source: Documentation/virt/kvm/api.rst, KVM_SET_SIGNAL_MASK.
+// Threads: Adopt and Take on the vCPU's own thread; Send on any, once Adopt has returned and while that thread lives.
+// Source: Documentation/virt/kvm/api.rst, KVM_SET_SIGNAL_MASK.
 #ifndef WATCHSNAP_VMM_KICK_SIGNAL_H_
 #define WATCHSNAP_VMM_KICK_SIGNAL_H_
 

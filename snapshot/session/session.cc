@@ -28,7 +28,9 @@ constexpr size_t kConsoleTail = 4096;
 // The console is hvc0: a whole line an exit, where the UART costs an exit a byte. panic=-1 makes a
 // panic end the run at once; reboot=a makes it use the ACPI reset register from within the kernel, where
 // a kernel with hardware-reduced ACPI and no EFI would go through real mode and forget where it was.
-constexpr char kCommandLine[] = "console=hvc0 panic=-1 reboot=a";
+// The self-tests of the kernel's cryptography are a third of a distribution kernel's boot and tell a scenario nothing
+// (--append cryptomgr.notests=0 has them back).
+constexpr char kCommandLine[] = "console=hvc0 panic=-1 reboot=a cryptomgr.notests";
 // atomic_t panic_cpu holds this until a CPU panics (PANIC_CPU_INVALID in include/linux/panic.h).
 constexpr uint32_t kPanicCpuInvalid = 0xffff'ffff;
 

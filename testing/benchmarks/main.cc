@@ -80,7 +80,7 @@ int Boot(const char* kernel, const char* initramfs) {
   config.memory_bytes = 256 << 20;
   config.boot = LinuxBoot{.kernel_path = kernel,
                           .initrd = std::move(initrd),
-                          .command_line = "console=ttyS0 panic=-1 quiet"};
+                          .command_line = kBenchmarkCommandLine};
   StandardDeviceOptions devices;
   devices.uart_sink = [](std::string_view text) {
     std::fwrite(text.data(), 1, text.size(), stdout);
@@ -158,7 +158,7 @@ std::vector<Group> Groups(const KernelFiles& files) {
     groups.push_back({.name = absl::StrCat("progress on ", vcpus, " vCPU", vcpus == 1 ? ", memory" : "s"),
                       .seconds = 400,
                       .measure = [=](Table& table) {
-                        for (Figure& figure : MeasureProgress(files, vcpus, 3)) table.Add(std::move(figure));
+                        for (Figure& figure : MeasureProgress(files, vcpus, 20)) table.Add(std::move(figure));
                       }});
   }
   groups.push_back({.name = "boot", .seconds = 300, .measure = [=](Table& table) {

@@ -29,7 +29,8 @@ std::string Escaped(const std::string& path) { return absl::StrReplaceAll(path, 
 std::string KernelArguments() {
   // nohz=off: now and then an idle emulated CPU misses the interrupt that should wake it, and what was to run
   // there hangs; a tick that never stops wakes it a few milliseconds later.
-  std::string arguments = "console=ttyS0 loglevel=5 panic=-1 tsc=reliable mitigations=off nokaslr nohz=off";
+  std::string arguments =
+      "console=ttyS0 loglevel=5 panic=-1 tsc=reliable mitigations=off nokaslr nohz=off cryptomgr.notests";
   if (const int64_t khz = MeasureTscKhz(); khz > 0) {
     absl::StrAppend(&arguments, " tsc_early_khz=", khz);
   }
