@@ -249,6 +249,7 @@ class BareBench : public VcpuExitObserver {
       if (ioctl(vcpu.fd(), KVM_RUN, 0) != 0 || vcpu.run().exit_reason != KVM_EXIT_DEBUG) {
         if (errno == EINTR) {
           vcpu.run().immediate_exit = 0;
+          vcpu.TakeKick();
           continue;
         }
         error_ = absl::StrCat("the floor's KVM_RUN ended with exit ", vcpu.run().exit_reason);
@@ -282,10 +283,14 @@ class BareBench : public VcpuExitObserver {
       const int result = ioctl(vcpu.fd(), KVM_RUN, 0);
       if (result == 0) continue;
       __atomic_store_n(&vcpu.run().immediate_exit, 0, __ATOMIC_SEQ_CST);
-      if (freeze_.load() == 0) continue;
+      if (freeze_.load() == 0) {
+        vcpu.TakeKick();
+        continue;
+      }
       const uint32_t thaw = thaw_.load();
       parked_.fetch_add(1);
       FutexWake(parked_, 1);
+      vcpu.TakeKick();
       while (thaw_.load() == thaw && stop_.load() == 0) FutexWait(thaw_, thaw);
     }
   }
@@ -390,7 +395,10 @@ class StepBench : public VcpuExitObserver {
       const double begin = NowUs();
       step();
       const double middle = NowUs();
-      if (ioctl(vcpu.fd(), KVM_RUN, 0) != 0) vcpu.run().immediate_exit = 0;
+      if (ioctl(vcpu.fd(), KVM_RUN, 0) != 0) {
+        vcpu.run().immediate_exit = 0;
+        vcpu.TakeKick();
+      }
       const double end = NowUs();
       if (i < kWarmUp) continue;
       of_step.Add(middle - begin);

@@ -53,8 +53,8 @@ absl::StatusOr<std::string> WriteInitramfs(const KernelFiles& files) {
   return path;
 }
 
-// Writes to each page of what memory this host has free, once. The pages of an emulated host are made at their first use, which
-// takes longer than to boot from them: without this a row measures which side happens to get new ones.
+// Writes to each page of what memory this host has free, once. The pages of an emulated host are made at their first
+// use, which takes longer than to boot from them: without this a row measures which side happens to get new ones.
 absl::Status TouchMemory() {
   static const absl::Status done = [] {
     const auto pages = static_cast<size_t>(sysconf(_SC_AVPHYS_PAGES));
@@ -115,10 +115,10 @@ class BusyRun {
     }
     const std::optional<Child::Line> first = run->child_->Await("busy ", absl::Seconds(120));
     if (!first.has_value()) return run->Ended("the guest did not come up");
-    for (double at = first->at; at < first->at + kSettle;) {
-      const std::optional<Child::Line> line = run->child_->Next(absl::Now() + absl::Seconds(30));
+    std::optional<Child::Line> line = first;
+    while (line->at < first->at + kSettle) {
+      line = run->child_->Next(absl::Now() + absl::Seconds(30));
       if (!line.has_value()) return run->Ended("the guest stopped writing");
-      if (line->at > first->at + kSettle) break;
     }
     kill(run->child_->pid(), SIGSTOP);
     return run;
