@@ -8,11 +8,13 @@
 #include <unistd.h>
 
 #include <cstdint>
+#include <cstring>
 
 namespace watchsnap {
 namespace {
 
-// struct kvm_signal_mask with the kernel's own sigset_t: 64 signals, signal n is bit n - 1 (kernel_sigset_t).
+// struct kvm_signal_mask with its array, as the kernel lays it out; in C++ <linux/kvm.h> makes the array's offset, and with it
+// the ioctl's number, another one (vmm/kvm_flexible.h, which is for arrays behind 8 bytes).
 struct __attribute__((packed)) SignalMask {
   uint32_t length = sizeof(uint64_t);
   uint64_t signals = 0;
@@ -27,13 +29,12 @@ KickSignal::KickSignal(int signal) : signal_(signal), process_(getpid()) {
 }
 
 void KickSignal::Adopt(int vcpu_fd) {
-  sigset_t before;
-  pthread_sigmask(SIG_BLOCK, &set_, &before);
-  SignalMask mask = {};
-  for (int signal = 1; signal <= 64; ++signal) {
-    if (sigismember(&before, signal) != 1 || sigismember(&set_, signal) == 1) continue;
-    mask.signals |= uint64_t{1} << (signal - 1);
-  }
+  sigset_t in_guest;
+  pthread_sigmask(SIG_BLOCK, &set_, &in_guest);
+  sigdelset(&in_guest, signal_);
+  SignalMask mask;
+  // glibc's sigset_t begins with the kernel's: signal n is bit n - 1.
+  std::memcpy(&mask.signals, &in_guest, sizeof mask.signals);
   blocked_ = ioctl(vcpu_fd, kKvmSetSignalMask, &mask) == 0;
   if (!blocked_) pthread_sigmask(SIG_UNBLOCK, &set_, nullptr);
   thread_.store(static_cast<pid_t>(syscall(SYS_gettid)));

@@ -7,7 +7,8 @@
 //
 // Where KVM refuses the mask the signal is unblocked and its (empty) handler runs: nothing else changes.
 //
-// Threads: Adopt and Take on the vCPU's own thread; Send on any, once Adopt has returned and while that thread lives.
+// Threads: Adopt and Take on the vCPU's own thread; Send on any, once Adopt has returned; after that thread's
+// end it does nothing.
 // Source: Documentation/virt/kvm/api.rst, KVM_SET_SIGNAL_MASK.
 #ifndef WATCHSNAP_VMM_KICK_SIGNAL_H_
 #define WATCHSNAP_VMM_KICK_SIGNAL_H_

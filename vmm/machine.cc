@@ -18,8 +18,8 @@ namespace {
 
 constexpr absl::Duration kParkDeadline = absl::Seconds(10);
 
-// The kick only has to interrupt KVM_RUN; the handler does nothing (and must not be SIG_IGN, which
-// would not interrupt).
+// The kick only has to interrupt KVM_RUN; the handler does nothing, and runs only where the signal is not blocked
+// (vmm/kick_signal.h). It must not be SIG_IGN, which would not interrupt.
 absl::Status InstallKickHandler(int signal) {
   struct sigaction action = {};
   action.sa_handler = [](int) {};

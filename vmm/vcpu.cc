@@ -76,10 +76,13 @@ void Vcpu::Kick() {
   kick_signal_.Send();
 }
 
-void Vcpu::AfterParking() {
-  if (!kicked_) return;
+void Vcpu::TakeKick() {
   kicked_ = false;
   kick_signal_.Take();
+}
+
+void Vcpu::AfterParking() {
+  if (kicked_) TakeKick();
 }
 
 void Vcpu::CompleteAccess() {
@@ -137,7 +140,7 @@ absl::StatusOr<StepEnd> Vcpu::Step() {
     result = ioctl(fd_, KVM_RUN, 0);
     error = errno;
     exits_.fetch_add(1, std::memory_order_relaxed);
-    if (result != 0) kick_signal_.Take();
+    if (result != 0) TakeKick();
   } while (result != 0 && (error == EINTR || error == EAGAIN));
   has_run_ = true;
   SaveState();
@@ -258,7 +261,7 @@ void Vcpu::Loop(PauseBarrier* barrier) {
       continue;
     }
     if (context_.guest_time != nullptr) context_.guest_time->EnterGuest(index_);
-    AfterParking();  // a kick that no freeze came of
+    if (kicked_) TakeKick();  // no freeze came of it
     const int result = ioctl(fd_, KVM_RUN, 0);
     const int error = errno;
     if (context_.guest_time != nullptr) context_.guest_time->LeftGuest(index_);

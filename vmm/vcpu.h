@@ -114,7 +114,7 @@ class Vcpu : public PauseParticipant {
   absl::Status DropQueuedException(uint8_t vector);
   // Takes off the signal of a Kick. Who makes KVM_RUN on this thread himself does so after one that failed, or the next
   // fails too.
-  void TakeKick() { kick_signal_.Take(); }
+  void TakeKick();
   // Number of KVM_RUN returns so far, by any reason; approximate from other threads.
   uint64_t exits() const { return exits_.load(std::memory_order_relaxed); }
 

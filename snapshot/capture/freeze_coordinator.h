@@ -15,7 +15,7 @@
 //   thaw and hand-over       0.1   a system call only where somebody sleeps
 //   entering the guest       0.3   more than after a bare exit, in the emulated host
 //
-// Accounting. Every hit is counted once, and at the end (after EvidencePool::Drain)
+// Accounting. Every hit is counted once, and at the end (once the renderer has stopped)
 //   hits = captured + coalesced + suppressed + lost
 // (of a watch with a HitRule only hits that it wants captured are counted).
 // suppressed: its condition, its budgets, the queue, or its plugin only counts (WatchHit::count_only);

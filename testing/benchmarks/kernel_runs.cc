@@ -53,21 +53,18 @@ absl::StatusOr<std::string> WriteInitramfs(const KernelFiles& files) {
   return path;
 }
 
-// Writes to each page of what memory this host has free, once. The pages of an emulated host are made at their first
+// Writes to each page of what memory this host has free. The pages of an emulated host are made at their first
 // use, which takes longer than to boot from them: without this a row measures which side happens to get new ones.
 absl::Status TouchMemory() {
-  static const absl::Status done = [] {
-    const auto pages = static_cast<size_t>(sysconf(_SC_AVPHYS_PAGES));
-    const auto page = static_cast<size_t>(sysconf(_SC_PAGESIZE));
-    const size_t size = pages / 8 * 7 * page;
-    void* memory = mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (memory == MAP_FAILED) return absl::ErrnoToStatus(errno, "memory to touch");
-    madvise(memory, size, MADV_HUGEPAGE);
-    for (size_t at = 0; at < size; at += page) static_cast<volatile char*>(memory)[at] = 1;
-    munmap(memory, size);
-    return absl::OkStatus();
-  }();
-  return done;
+  const auto pages = static_cast<size_t>(sysconf(_SC_AVPHYS_PAGES));
+  const auto page = static_cast<size_t>(sysconf(_SC_PAGESIZE));
+  const size_t size = pages / 8 * 7 * page;
+  void* memory = mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (memory == MAP_FAILED) return absl::ErrnoToStatus(errno, "memory to touch");
+  madvise(memory, size, MADV_HUGEPAGE);
+  for (size_t at = 0; at < size; at += page) static_cast<volatile char*>(memory)[at] = 1;
+  munmap(memory, size);
+  return absl::OkStatus();
 }
 
 // Kilobytes in memory of a process, but for guest memory (by its name, or by its size where the kernel keeps no names)
